@@ -1,0 +1,50 @@
+// Package obs makes loggers and metrics. Neither ever holds a key or the value
+// of an environment variable.
+package obs
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// NewLogger returns a JSON logger; level "" means info.
+func NewLogger(service, level string, w io.Writer) (*zap.Logger, error) {
+	l := zapcore.InfoLevel
+	if level != "" {
+		var err error
+		if l, err = zapcore.ParseLevel(level); err != nil {
+			return nil, fmt.Errorf("LOG_LEVEL %q is none of debug, info, warn, error", level)
+		}
+	}
+	enc := zap.NewProductionEncoderConfig()
+	enc.EncodeTime = zapcore.RFC3339NanoTimeEncoder
+	enc.TimeKey = "time"
+	core := zapcore.NewCore(zapcore.NewJSONEncoder(enc), zapcore.Lock(zapcore.AddSync(w)), l)
+	return zap.New(core).With(zap.String("service", service)), nil
+}
+
+// The fields that every service logs by the same names.
+func RuntimeID(s string) zap.Field { return zap.String("runtime_id", s) }
+func SessionID(s string) zap.Field { return zap.String("session_id", s) }
+func RequestID(s string) zap.Field { return zap.String("request_id", s) }
+func CommandID(s string) zap.Field { return zap.String("command_id", s) }
+func Tenant(s string) zap.Field    { return zap.String("tenant", s) }
+
+// NewRegistry returns a registry of our own with the runtime's metrics.
+func NewRegistry() *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return r
+}
+
+// Handler serves a registry's metrics.
+func Handler(r *prometheus.Registry) http.Handler {
+	return promhttp.HandlerFor(r, promhttp.HandlerOpts{Registry: r})
+}

@@ -1,0 +1,231 @@
+package sandbox
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Policy is how patient Observe is.
+type Policy struct {
+	// ReadinessGrace is how long a sandbox that served is still called running
+	// after its readiness probe fails. A sandbox's callbacks to the app are
+	// only accepted while the app is told that it runs.
+	ReadinessGrace time.Duration
+	// StartGrace is how long an image that cannot be pulled, or a container
+	// that cannot be made, is called starting before it is called failed.
+	StartGrace time.Duration
+}
+
+// DefaultPolicy is used where nothing is configured.
+var DefaultPolicy = Policy{ReadinessGrace: 30 * time.Second, StartGrace: 5 * time.Minute}
+
+// steadyAfter is how long a container that crashed before must run, unready,
+// until it is called starting again. Kubelet's first backoff is 10 s: a shorter
+// time would make a crash loop flap between error and starting.
+const steadyAfter = 15 * time.Second
+
+// Observe makes the view of a record and the pod of its incarnation (nil: there
+// is none), given the previous view (nil: none) and the time. order is the
+// resourceVersion of the list that showed that there is no pod. It returns when
+// to look again although nothing changed; the zero time means never.
+func Observe(r *Record, p *Pod, prev *View, order uint64, pol Policy, now time.Time) (View, time.Time) {
+	v := View{
+		Record: r.Name, RecordUID: r.UID, Tenant: r.Tenant, SessionID: r.SessionID, RuntimeID: r.RuntimeID,
+		Generation: r.Generation, Incarnation: r.Incarnation, Order: order, LastCommand: r.LastCommand,
+		Route: r.Route.Clone(), SessionKey: r.SessionKey, Image: r.Spec.Image, CreatedAt: r.CreatedAt,
+	}
+	if v.Route.WorkHosts == nil {
+		v.Route.WorkHosts = map[string]int{}
+	}
+	if p != nil && (p.RuntimeID != r.RuntimeID || p.Incarnation != r.Incarnation) {
+		p = nil
+	}
+	if p != nil {
+		v.Order = p.Order
+	}
+	switch r.Desired {
+	case Paused:
+		v.Status, v.PodStatus = StatusPaused, PodNotFound
+		return v, time.Time{}
+	case Stopped:
+		v.Status, v.PodStatus, v.SessionKey = StatusStopped, PodNotFound, ""
+		return v, time.Time{}
+	case Running:
+	}
+	if p == nil || p.Terminating && p.Phase != "Failed" {
+		v.Status, v.PodStatus = StatusStarting, PodNotFound
+		return v, time.Time{}
+	}
+	if prev != nil && (prev.RuntimeID != r.RuntimeID || prev.Incarnation != r.Incarnation) {
+		prev = nil
+	}
+	v.RestartCount = p.Container.RestartCount
+	v.RestartReasons = restartReasons(p)
+	again := phase(&v, p, prev, pol, now)
+	if v.Status == StatusError {
+		v.PodLogs = p.Logs
+	} else {
+		v.Address = p.IP
+	}
+	return v, again
+}
+
+// Failed reports whether readers are told that the pod has failed, so that a
+// start or resume replaces it.
+func Failed(r *Record, p *Pod, pol Policy, now time.Time) bool {
+	if r == nil || p == nil || r.Desired != Running {
+		return false
+	}
+	v, _ := Observe(r, p, nil, 0, pol, now)
+	return v.Status == StatusError
+}
+
+// phase fills in status, pod status and detail of a pod that exists.
+func phase(v *View, p *Pod, prev *View, pol Policy, now time.Time) time.Time {
+	c := &p.Container
+	switch {
+	case p.Phase == "Failed", p.Phase == "Succeeded":
+		v.Status, v.PodStatus = StatusError, PodFailed
+		v.StatusDetail = detail(p.Reason, p.Message)
+		if t := c.Terminated; v.StatusDetail == "" && t != nil {
+			v.StatusDetail = exitDetail(t)
+		}
+		return time.Time{}
+	case p.Ready, nodeLost(p):
+		if prev != nil && !p.Ready {
+			v.Status, v.PodStatus, v.StatusDetail = prev.Status, prev.PodStatus, prev.StatusDetail
+			v.UnreadySince = prev.UnreadySince
+			return time.Time{}
+		}
+		v.Status, v.PodStatus = StatusRunning, PodReady
+		return time.Time{}
+	case crashed(p, now):
+		v.Status, v.PodStatus = StatusError, PodCrashLoop
+		v.StatusDetail = crashDetail(p)
+		if c.Running {
+			return c.StartedAt.Add(steadyAfter)
+		}
+		return time.Time{}
+	case c.Running, c.Terminated != nil:
+		return unready(v, p, prev, pol, now)
+	case c.WaitingReason != "" && c.WaitingReason != "ContainerCreating" && c.WaitingReason != "PodInitializing":
+		return cannotStart(v, p, pol, now)
+	}
+	v.Status, v.PodStatus = StatusStarting, PodPending
+	if !p.Scheduled {
+		v.StatusDetail = detail(p.ScheduledReason, p.ScheduledMessage)
+	}
+	return time.Time{}
+}
+
+// unready is a container that runs, or is about to be restarted, and does not
+// serve.
+func unready(v *View, p *Pod, prev *View, pol Policy, now time.Time) time.Time {
+	v.Status, v.PodStatus = StatusStarting, PodRunning
+	if t := p.Container.LastTerminated; t != nil {
+		v.StatusDetail = exitDetail(t)
+	}
+	if t := p.Container.Terminated; t != nil {
+		v.StatusDetail = exitDetail(t)
+	}
+	served := prev != nil && prev.Status == StatusRunning
+	if !served || !p.Container.Running {
+		return time.Time{}
+	}
+	v.UnreadySince = prev.UnreadySince
+	if v.UnreadySince.IsZero() {
+		v.UnreadySince = now
+	}
+	if until := v.UnreadySince.Add(pol.ReadinessGrace); now.Before(until) {
+		v.Status = StatusRunning
+		return until
+	}
+	v.UnreadySince = time.Time{}
+	v.StatusDetail = "the readiness probe fails"
+	return time.Time{}
+}
+
+// cannotStart is a container that waits for what may still come: an image, a
+// secret key. After a while it is called failed; nothing is done about it, so
+// it recovers when the cause goes.
+func cannotStart(v *View, p *Pod, pol Policy, now time.Time) time.Time {
+	v.StatusDetail = detail(p.Container.WaitingReason, p.Container.WaitingMessage)
+	until := p.CreatedAt.Add(pol.StartGrace)
+	if now.Before(until) && p.Container.WaitingReason != "InvalidImageName" {
+		v.Status, v.PodStatus = StatusStarting, PodPending
+		return until
+	}
+	v.Status, v.PodStatus = StatusError, PodFailed
+	return time.Time{}
+}
+
+// nodeLost: the node controller sets Ready to false and leaves the containers'
+// own word as it was. It cannot tell how the sandbox is, so the last status
+// stays.
+func nodeLost(p *Pod) bool { return !p.Ready && p.ContainersReady && p.Container.Running }
+
+func crashed(p *Pod, now time.Time) bool {
+	c := &p.Container
+	if c.WaitingReason == "CrashLoopBackOff" {
+		return true
+	}
+	last := c.LastTerminated
+	if c.Terminated != nil {
+		last = c.Terminated
+	}
+	if last == nil || c.WaitingReason != "" {
+		return false
+	}
+	if c.Running && (c.Started || !now.Before(c.StartedAt.Add(steadyAfter))) {
+		return false
+	}
+	return last.Reason == "OOMKilled" || c.RestartCount >= 2
+}
+
+func crashDetail(p *Pod) string {
+	c := &p.Container
+	for _, t := range []*Termination{c.Terminated, c.LastTerminated} {
+		if t != nil {
+			return "CrashLoopBackOff: " + exitDetail(t)
+		}
+	}
+	return detail("CrashLoopBackOff", c.WaitingMessage)
+}
+
+func exitDetail(t *Termination) string {
+	s := fmt.Sprintf("%s: exit code %d", t.Reason, t.ExitCode)
+	if t.Message != "" {
+		s += ": " + t.Message
+	}
+	return s
+}
+
+func restartReasons(p *Pod) []string {
+	var out []string
+	for _, t := range []*Termination{p.Container.LastTerminated, p.Container.Terminated} {
+		if t != nil && t.Reason != "" {
+			out = append(out, t.Reason)
+		}
+	}
+	return out
+}
+
+// maxDetail keeps a view small; the words of scheduler and kubelet that clients
+// look for come first.
+const maxDetail = 2048
+
+// detail passes the words of scheduler and kubelet on, unchanged.
+func detail(reason, message string) string {
+	s := message
+	switch {
+	case message == "":
+		s = reason
+	case reason != "" && !strings.HasPrefix(message, reason):
+		s = reason + ": " + message
+	}
+	if len(s) > maxDetail {
+		s = strings.ToValidUTF8(s[:maxDetail], "")
+	}
+	return s
+}

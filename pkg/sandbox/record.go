@@ -1,0 +1,111 @@
+package sandbox
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"time"
+)
+
+// Desired is what was last accepted for a sandbox.
+type Desired string
+
+// The desired states.
+const (
+	Running Desired = "running"
+	Paused  Desired = "paused"
+	Stopped Desired = "stopped"
+)
+
+// Spec is all that a client asked for in POST /start, kept whole so that resume
+// recreates exactly it.
+type Spec struct {
+	Image           string            `json:"image"`
+	Command         []string          `json:"command,omitempty"` // none: the image's own
+	WorkingDir      string            `json:"working_dir,omitempty"`
+	Environment     map[string]string `json:"environment,omitempty"`
+	ResourceFactor  int               `json:"resource_factor"`
+	RuntimeClass    string            `json:"runtime_class,omitempty"` // as the client named it
+	RunAsUser       *int64            `json:"run_as_user,omitempty"`
+	RunAsGroup      *int64            `json:"run_as_group,omitempty"`
+	FSGroup         *int64            `json:"fs_group,omitempty"`
+	ImagePullPolicy string            `json:"image_pull_policy,omitempty"`
+}
+
+// Clone returns a copy that shares nothing.
+func (s Spec) Clone() Spec {
+	s.Command = slices.Clone(s.Command)
+	s.Environment = maps.Clone(s.Environment)
+	return s
+}
+
+// Route says under which names a sandbox is reached. It is fixed when the
+// runtime id is made and stays for the sandbox's whole life, over any change of
+// the server's configuration.
+type Route struct {
+	Label     string         `json:"label"`                // host label, or the path's first segment in path mode
+	URL       string         `json:"url"`                  // the agent server, without a trailing slash
+	VSCodeURL string         `json:"vscode_url,omitempty"` // the editor
+	WorkHosts map[string]int `json:"work_hosts"`           // worker URL → port
+}
+
+// Clone returns a copy that shares nothing.
+func (r Route) Clone() Route {
+	r.WorkHosts = maps.Clone(r.WorkHosts)
+	return r
+}
+
+// Record is what we know and want of one session. Its codec to a Secret is
+// pkg/kube's.
+type Record struct {
+	Name            string // RecordName(Tenant, SessionID)
+	UID             string // the Secret's; "" before it exists
+	ResourceVersion string // the Secret's, for compare-and-swap
+
+	Tenant    string
+	SessionID string
+	RuntimeID string
+	Desired   Desired
+
+	Generation  int64  // only up; a new record's begins at unix time in milliseconds
+	Incarnation int64  // counts pods
+	Fence       uint64 // stream sequence of the last accepted command
+	LastCommand string // its id
+
+	Spec  Spec
+	Route Route
+
+	SessionKey string // the current one, data key session_key.<KeyNumber>
+	KeyNumber  int    // 1, 2, 3 …; an earlier key stays until the next change of the number
+	SecretKey  string // OH_SECRET_KEY, the same for the sandbox's whole life
+
+	CreatedAt time.Time // of the runtime id
+	ChangedAt time.Time // of the generation
+
+	// Unknown holds what a newer version wrote into the record and this one
+	// does not know; it is written back as it was.
+	Unknown map[string]json.RawMessage
+}
+
+// Clone returns a copy that shares nothing.
+func (r *Record) Clone() *Record {
+	if r == nil {
+		return nil
+	}
+	c := *r
+	c.Spec = r.Spec.Clone()
+	c.Route = r.Route.Clone()
+	c.Unknown = maps.Clone(r.Unknown)
+	return &c
+}
+
+// Wants reports whether the record wants the pod of this runtime id and
+// incarnation.
+func (r *Record) Wants(runtimeID string, incarnation int64) bool {
+	return r != nil && r.Desired == Running && r.RuntimeID == runtimeID && r.Incarnation == incarnation
+}
+
+// WantsVolume reports whether the record wants the volume of this runtime id.
+func (r *Record) WantsVolume(runtimeID string) bool {
+	return r != nil && r.Desired != Stopped && r.RuntimeID == runtimeID
+}

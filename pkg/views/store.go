@@ -1,0 +1,200 @@
+package views
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sandbar-io/sandbar/pkg/contract"
+	"github.com/sandbar-io/sandbar/pkg/sandbox"
+)
+
+// casAttempts bounds the retries of one write. Writers of one key are few: the
+// provisioner that works on the record, and one or two watchers.
+const casAttempts = 16
+
+// keyTTL is how long the marker of a deleted key stays.
+const keyTTL = time.Hour
+
+// ErrMoved says that the record is not any more what the view was made of; look
+// again.
+var ErrMoved = errors.New("the record moved")
+
+// Present is what the bucket holds under a key: View is nil where it holds
+// nothing or a deletion.
+type Present struct {
+	View     *sandbox.View
+	Revision uint64    // for compare-and-swap; 0: never written
+	Created  time.Time // the bucket's creation
+}
+
+// Store reads and writes views by compare-and-swap.
+type Store struct {
+	js     jetstream.JetStream
+	sealer *contract.Sealer
+	omit   sandbox.Omit
+}
+
+// NewStore returns a store; omit is 0 in every service.
+func NewStore(js jetstream.JetStream, sealer *contract.Sealer, omit sandbox.Omit) *Store {
+	return &Store{js: js, sealer: sealer, omit: omit}
+}
+
+// Read returns what the bucket's leader holds under the key now.
+func (s *Store) Read(ctx context.Context, key string) (Present, error) {
+	stream, err := s.js.Stream(ctx, contract.ViewStream)
+	if err != nil {
+		return Present{}, fmt.Errorf("open the bucket: %w", err)
+	}
+	p := Present{Created: stream.CachedInfo().Created}
+	m, err := stream.GetLastMsgForSubject(ctx, "$KV."+contract.ViewBucket+"."+key)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return p, nil
+	}
+	if err != nil {
+		return Present{}, fmt.Errorf("read view %s: %w", key, err)
+	}
+	p.Revision = m.Sequence
+	if m.Header.Get("KV-Operation") != "" || m.Header.Get(jetstream.MarkerReasonHeader) != "" {
+		return p, nil
+	}
+	v, err := contract.DecodeView(key, m.Data)
+	if err != nil {
+		return p, nil // what cannot be read is written over
+	}
+	if err := s.sealer.Open(v); err != nil {
+		v.SessionKey = "" // differs from any record's, so the view is sealed anew
+	}
+	p.View = v
+	return p, nil
+}
+
+// Source makes a view. Live is asked before a key is made that is absent.
+type Source struct {
+	// Observe makes the view, given the present one (nil: none).
+	Observe func(prev *sandbox.View) sandbox.View
+	// Live reports whether the record is still, by a GET at the API server, the
+	// one that the view is made of.
+	Live func(ctx context.Context) (bool, error)
+	// Born is when the sandbox was made. A bucket that is younger was emptied
+	// under it.
+	Born time.Time
+	// Published reports which transitions are out; nil: not known.
+	Published func(sandbox.Transition) bool
+}
+
+// Put writes the view that src makes, unless the bucket holds a newer one or one
+// that readers could not tell from it. It returns what the bucket holds then.
+func (s *Store) Put(ctx context.Context, key string, src Source, now time.Time) (Present, error) {
+	for range casAttempts {
+		p, err := s.Read(ctx, key)
+		if err != nil {
+			return Present{}, err
+		}
+		next := src.Observe(p.View)
+		if p.View != nil {
+			c := sandbox.Newer(&next, p.View)
+			if c < 0 || sandbox.SameForReaders(&next, p.View) {
+				return p, nil
+			}
+		} else if !s.omit.Has(sandbox.OmitLiveKeyCreate) {
+			ok, err := src.Live(ctx)
+			if err != nil {
+				return Present{}, err
+			}
+			if !ok {
+				return Present{}, ErrMoved
+			}
+		}
+		restored := sandbox.Restored{Yes: p.Created.After(src.Born), Number: now.Unix()}
+		sandbox.Advance(p.View, &next, restored, now)
+		if src.Published != nil {
+			sandbox.Trim(&next, src.Published)
+		}
+		rev, err := s.write(ctx, key, &next, p.Revision)
+		if err == nil {
+			return Present{View: &next, Revision: rev, Created: p.Created}, nil
+		}
+		if !conflict(err) {
+			return Present{}, fmt.Errorf("write view %s: %w", key, err)
+		}
+		if err := pause(ctx); err != nil {
+			return Present{}, err
+		}
+	}
+	return Present{}, fmt.Errorf("write view %s: %d conflicts in a row", key, casAttempts)
+}
+
+func (s *Store) write(ctx context.Context, key string, v *sandbox.View, rev uint64) (uint64, error) {
+	s.sealer.Seal(v)
+	body, err := contract.EncodeView(v)
+	if err != nil {
+		return 0, err
+	}
+	kv, err := s.js.KeyValue(ctx, contract.ViewBucket)
+	if err != nil {
+		return 0, err
+	}
+	return kv.Update(ctx, key, body, rev)
+}
+
+// conflict: a stale update matches both errors in the client library, a create
+// only the second.
+func conflict(err error) bool {
+	return errors.Is(err, jetstream.ErrKeyRevisionMismatch) || errors.Is(err, jetstream.ErrKeyExists)
+}
+
+// pause spreads writers that collide.
+func pause(ctx context.Context) error {
+	t := time.NewTimer(time.Duration(1+rand.IntN(5)) * time.Millisecond)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Delete removes a key that still stands at the revision. It reports false if it
+// does not.
+func (s *Store) Delete(ctx context.Context, key string, revision uint64) (bool, error) {
+	kv, err := s.js.KeyValue(ctx, contract.ViewBucket)
+	if err != nil {
+		return false, fmt.Errorf("open the bucket: %w", err)
+	}
+	err = kv.Purge(ctx, key, jetstream.LastRevision(revision), jetstream.PurgeTTL(keyTTL))
+	switch {
+	case err == nil:
+		return true, nil
+	case conflict(err), isWrongSequence(err):
+		return false, nil
+	}
+	return false, fmt.Errorf("delete view %s: %w", key, err)
+}
+
+func isWrongSequence(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence
+}
+
+// Beat writes the heartbeat.
+func (s *Store) Beat(ctx context.Context, h contract.Heartbeat) error {
+	body, err := json.Marshal(h)
+	if err != nil {
+		return fmt.Errorf("encode heartbeat: %w", err)
+	}
+	kv, err := s.js.KeyValue(ctx, contract.ViewBucket)
+	if err != nil {
+		return fmt.Errorf("open the bucket: %w", err)
+	}
+	if _, err := kv.Put(ctx, contract.HeartbeatKey, body); err != nil {
+		return fmt.Errorf("write the heartbeat: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,256 @@
+// Package bus takes commands from the queue, one per free worker, and answers
+// them.
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"github.com/sandbar-io/sandbar/pkg/contract"
+	"github.com/sandbar-io/sandbar/pkg/failpoint"
+	"github.com/sandbar-io/sandbar/pkg/natsx"
+	"github.com/sandbar-io/sandbar/pkg/obs"
+	"github.com/sandbar-io/sandbar/pkg/sandbox"
+	"github.com/sandbar-io/sandbar/services/provisioner/internal/command"
+)
+
+const (
+	// maxDeliveries is how often a command is tried. The next delivery is given
+	// up before any work, so that a command that kills its worker ends too.
+	maxDeliveries = 5
+	// progressEvery is how often a worker says that it lives, a third of AckWait.
+	progressEvery = natsx.AckWait / 3
+	// fetchWait is how long one request for a command stands.
+	fetchWait = 5 * time.Second
+	// retryWait is the pause before a failed command is tried again, times the
+	// number of tries.
+	retryWait = 500 * time.Millisecond
+	ensureGap = time.Second
+)
+
+// Runner runs commands.
+type Runner interface {
+	Run(ctx context.Context, c sandbox.Command, seq uint64) (command.Outcome, error)
+	Follow(ctx context.Context, out command.Outcome) error
+}
+
+// Bus is the provisioner's side of the command queue.
+type Bus struct {
+	conn    *natsx.Conn
+	runner  Runner
+	workers int
+	log     *zap.Logger
+	ready   atomic.Bool
+}
+
+// New returns a bus with so many workers.
+func New(conn *natsx.Conn, runner Runner, workers int, log *zap.Logger) *Bus {
+	return &Bus{conn: conn, runner: runner, workers: workers, log: log}
+}
+
+// Ready reports whether the queue was there when last looked.
+func (b *Bus) Ready() bool { return b.ready.Load() }
+
+// Run works until ctx ends, and then finishes what it has begun.
+func (b *Bus) Run(ctx context.Context) error {
+	for {
+		cons, err := b.conn.EnsureCommands(ctx)
+		if err == nil {
+			b.ready.Store(true)
+			b.work(ctx, cons)
+			b.ready.Store(false)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			b.log.Warn("the command queue cannot be made", zap.Error(err))
+		}
+		select {
+		case <-time.After(ensureGap):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// work runs the workers until ctx ends or the queue has to be made again.
+func (b *Bus) work(ctx context.Context, cons jetstream.Consumer) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var wg sync.WaitGroup
+	for range b.workers {
+		wg.Go(func() {
+			defer cancel()
+			for ctx.Err() == nil {
+				if err := b.next(ctx, cons); err != nil {
+					b.log.Warn("the command queue does not answer", zap.Error(err))
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// next waits for one command and handles it. Each worker asks for one: a
+// prefetching consumer would give one provisioner all.
+func (b *Bus) next(ctx context.Context, cons jetstream.Consumer) error {
+	batch, err := cons.Fetch(1, jetstream.FetchMaxWait(fetchWait), jetstream.FetchHeartbeat(fetchWait/4))
+	if err != nil {
+		return fmt.Errorf("fetch: %w", err)
+	}
+	for {
+		select {
+		case m, ok := <-batch.Messages():
+			if !ok {
+				if err := batch.Error(); err != nil && !errors.Is(err, nats.ErrTimeout) && !errors.Is(err, jetstream.ErrNoMessages) {
+					return fmt.Errorf("fetch: %w", err)
+				}
+				return nil
+			}
+			// A stop lets what has begun finish: the attempt has its own end.
+			b.handle(context.WithoutCancel(ctx), m)
+		case <-ctx.Done():
+			// A command that comes to this request now is redelivered to another
+			// provisioner after AckWait, unless it arrived already.
+			select {
+			case m, ok := <-batch.Messages():
+				if ok {
+					_ = m.Nak()
+				}
+			default:
+			}
+			return nil
+		}
+	}
+}
+
+func (b *Bus) handle(ctx context.Context, m jetstream.Msg) {
+	meta, err := m.Metadata()
+	if err != nil {
+		b.log.Error("a message is not from the queue", zap.Error(err))
+		return
+	}
+	failpoint.Hit("provisioner/after-fetch")
+	c, err := contract.DecodeCommand(m.Subject(), m.Data())
+	if err != nil {
+		b.giveUp(ctx, m, meta, c, err)
+		return
+	}
+	if meta.NumDelivered > maxDeliveries {
+		b.giveUp(ctx, m, meta, c, fmt.Errorf("not done after %d deliveries", maxDeliveries))
+		return
+	}
+	if latest := meta.Timestamp.Add(sandbox.MaxDeadline); c.Deadline.IsZero() || c.Deadline.After(latest) {
+		c.Deadline = latest
+	}
+	log := b.log.With(obs.CommandID(c.ID), obs.RequestID(m.Headers().Get(contract.HeaderRequestID)),
+		obs.Tenant(c.Tenant), obs.SessionID(c.SessionID), zap.String("verb", string(c.Verb)), zap.Uint64("sequence", meta.Sequence.Stream))
+	ctx, cancel := context.WithTimeout(ctx, sandbox.LongestAttempt)
+	defer cancel()
+	stop := b.progress(ctx, m)
+	defer stop()
+	out, err := b.runner.Run(ctx, c, meta.Sequence.Stream)
+	if err != nil {
+		log.Warn("the command is tried again", zap.Error(err), zap.Uint64("delivered", meta.NumDelivered))
+		_ = m.NakWithDelay(retryWait * time.Duration(meta.NumDelivered)) // if it is lost, AckWait does it
+		return
+	}
+	failpoint.Hit("provisioner/after-view")
+	b.reply(m, c, out)
+	failpoint.Hit("provisioner/after-reply")
+	if err := b.runner.Follow(ctx, out); err != nil {
+		log.Warn("the command is tried again after its reply", zap.Error(err))
+		_ = m.NakWithDelay(retryWait)
+		return
+	}
+	failpoint.Hit("provisioner/before-ack")
+	if err := m.DoubleAck(ctx); err != nil {
+		log.Warn("the ack may be lost", zap.Error(err)) // redelivery finds all done
+	}
+	if !out.Silent || out.View != nil {
+		fields := []zap.Field{zap.String("code", string(sandbox.CodeOf(out.Err)))}
+		if out.View != nil {
+			fields = append(fields, obs.RuntimeID(out.View.RuntimeID), zap.String("status", string(out.View.Status)))
+		}
+		log.Info("command done", append(fields, zap.Error(out.Err))...)
+	}
+}
+
+// progress says that the worker lives, as long as the attempt's context does. A
+// worker that hangs past that lets the command go to another.
+func (b *Bus) progress(ctx context.Context, m jetstream.Msg) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		t := time.NewTicker(progressEvery)
+		defer t.Stop()
+		for {
+			select {
+			case <-t.C:
+				_ = m.InProgress() // if it is lost, the next is not
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return func() { cancel(); <-done }
+}
+
+func (b *Bus) reply(m jetstream.Msg, c sandbox.Command, out command.Outcome) {
+	to := m.Headers().Get(contract.HeaderReplyTo)
+	if out.Silent || to == "" {
+		return
+	}
+	if !contract.ValidReplySubject(to) {
+		b.log.Warn("a command wants its reply at a wrong subject", obs.CommandID(c.ID))
+		return
+	}
+	r := contract.Reply{CommandID: c.ID, View: out.View, Revision: out.Revision}
+	if out.Err != nil {
+		r.Code, r.Message, r.View = sandbox.CodeOf(out.Err), sandbox.MessageOf(out.Err), nil
+	}
+	body, err := json.Marshal(r)
+	if err == nil {
+		err = b.conn.Publish(to, body)
+	}
+	if err != nil {
+		b.log.Warn("a reply is lost", obs.CommandID(c.ID), zap.Error(err)) // the gateway reads the view
+	}
+}
+
+// giveUp writes a dead letter, ends the message and tells the sender. The letter
+// comes first: a command is never gone without a trace.
+func (b *Bus) giveUp(ctx context.Context, m jetstream.Msg, meta *jetstream.MsgMetadata, c sandbox.Command, cause error) {
+	verb, tenant, record, err := contract.ParseCommandSubject(m.Subject())
+	if err != nil {
+		verb, tenant, record = sandbox.Reconcile, sandbox.DefaultTenant, sandbox.RecordName("", "")
+	}
+	body, err := json.Marshal(contract.DeadLetter{
+		CommandID: c.ID, Verb: verb, Tenant: tenant, Record: record, RuntimeID: c.RuntimeID,
+		Sequence: meta.Sequence.Stream, Delivered: meta.NumDelivered, Error: cause.Error(), Time: time.Now().UTC(),
+	})
+	if err == nil {
+		_, err = b.conn.JS.Publish(ctx, contract.DeadLetterSubject(verb, tenant, record), body,
+			jetstream.WithMsgID(fmt.Sprintf("%d", meta.Sequence.Stream)))
+	}
+	if err != nil {
+		b.log.Error("a dead letter cannot be written, the command stays", obs.CommandID(c.ID), zap.Error(err))
+		_ = m.NakWithDelay(retryWait)
+		return
+	}
+	b.log.Error("a command is given up", obs.CommandID(c.ID), obs.Tenant(tenant), zap.String("verb", string(verb)), zap.Error(cause))
+	b.reply(m, c, command.Outcome{Err: sandbox.Errorf(sandbox.CodeUnavailable, "the command could not be carried out, it was given up")})
+	_ = m.TermWithReason("dead letter")
+}

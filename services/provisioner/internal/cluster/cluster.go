@@ -1,0 +1,320 @@
+// Package cluster is the provisioner's way to the Kubernetes API: records as
+// Secrets with compare-and-swap, and the objects of sandboxes.
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/sandbar-io/sandbar/pkg/kube"
+	"github.com/sandbar-io/sandbar/pkg/sandbox"
+	"github.com/sandbar-io/sandbar/services/provisioner/internal/objects"
+)
+
+// Errors that say what a caller does next. ErrMoved: read the record again.
+// ErrEnding: an object of the wanted name is still being deleted; wait.
+var (
+	ErrMoved  = errors.New("the record moved")
+	ErrEnding = errors.New("an object of that name is still ending")
+)
+
+// Cluster reads and writes one namespace.
+type Cluster struct {
+	client  kubernetes.Interface
+	ns      string
+	objects objects.Config
+	ingress bool
+}
+
+// New returns a cluster; ingress says whether each sandbox has a Service and an
+// Ingress.
+func New(client kubernetes.Interface, cfg objects.Config, ingress bool) *Cluster {
+	return &Cluster{client: client, ns: cfg.Namespace, objects: cfg, ingress: ingress}
+}
+
+// Check says why a spec is not run here, or nil.
+func (c *Cluster) Check(s *sandbox.Spec) error { return c.objects.Check(s) }
+
+// Record reads a record live, nil if there is none.
+func (c *Cluster) Record(ctx context.Context, name string) (*sandbox.Record, error) {
+	s, err := c.client.CoreV1().Secrets(c.ns).Get(ctx, name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fail(err, "get", "secrets")
+	}
+	return kube.DecodeRecord(s)
+}
+
+// CreateRecord makes a record. ErrMoved if there is one.
+func (c *Cluster) CreateRecord(ctx context.Context, r *sandbox.Record) (*sandbox.Record, error) {
+	s, err := kube.EncodeRecord(r)
+	if err != nil {
+		return nil, err
+	}
+	s, err = c.client.CoreV1().Secrets(c.ns).Create(ctx, s, metav1.CreateOptions{})
+	if apierrors.IsAlreadyExists(err) {
+		return nil, ErrMoved
+	}
+	if err != nil {
+		return nil, fail(err, "create", "secrets")
+	}
+	return kube.DecodeRecord(s)
+}
+
+// UpdateRecord swaps prev for next. ErrMoved if it is not prev any more.
+func (c *Cluster) UpdateRecord(ctx context.Context, prev, next *sandbox.Record) (*sandbox.Record, error) {
+	patch, err := kube.EncodeUpdate(prev, next)
+	if err != nil {
+		return nil, err
+	}
+	s, err := c.client.CoreV1().Secrets(c.ns).Patch(ctx, prev.Name, types.MergePatchType, patch, metav1.PatchOptions{})
+	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
+		return nil, ErrMoved
+	}
+	if err != nil {
+		return nil, fail(err, "patch", "secrets")
+	}
+	return kube.DecodeRecord(s)
+}
+
+// DeleteRecord removes a record that is still exactly r.
+func (c *Cluster) DeleteRecord(ctx context.Context, r *sandbox.Record) error {
+	uid := types.UID(r.UID)
+	err := c.client.CoreV1().Secrets(c.ns).Delete(ctx, r.Name, metav1.DeleteOptions{
+		Preconditions: &metav1.Preconditions{UID: &uid, ResourceVersion: &r.ResourceVersion},
+	})
+	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
+		return nil // it moved, or is gone: not this purge's
+	}
+	if err != nil {
+		return fail(err, "delete", "secrets")
+	}
+	return nil
+}
+
+// Pod reads a pod live, nil if there is none.
+func (c *Cluster) Pod(ctx context.Context, name string) (*sandbox.Pod, error) {
+	p, err := c.client.CoreV1().Pods(c.ns).Get(ctx, name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fail(err, "get", "pods")
+	}
+	out := kube.PodOf(p)
+	return &out, nil
+}
+
+// Pods lists the pods of a record, and the order of the list.
+func (c *Cluster) Pods(ctx context.Context, record string) ([]sandbox.Pod, uint64, error) {
+	list, err := c.client.CoreV1().Pods(c.ns).List(ctx, metav1.ListOptions{LabelSelector: kube.SelectorOf(record)})
+	if err != nil {
+		return nil, 0, fail(err, "list", "pods")
+	}
+	out := make([]sandbox.Pod, 0, len(list.Items))
+	for i := range list.Items {
+		out = append(out, kube.PodOf(&list.Items[i]))
+	}
+	return out, kube.Order(list.ResourceVersion), nil
+}
+
+// Objects lists all else that a record has.
+func (c *Cluster) Objects(ctx context.Context, record string) ([]sandbox.Object, error) {
+	opts := metav1.ListOptions{LabelSelector: kube.SelectorOf(record)}
+	volumes, err := c.client.CoreV1().PersistentVolumeClaims(c.ns).List(ctx, opts)
+	if err != nil {
+		return nil, fail(err, "list", "persistentvolumeclaims")
+	}
+	var out []sandbox.Object
+	for i := range volumes.Items {
+		out = append(out, kube.ObjectOf(&volumes.Items[i], kube.KindVolume))
+	}
+	if !c.ingress {
+		return out, nil
+	}
+	svcs, err := c.client.CoreV1().Services(c.ns).List(ctx, opts)
+	if err != nil {
+		return nil, fail(err, "list", "services")
+	}
+	for i := range svcs.Items {
+		out = append(out, kube.ObjectOf(&svcs.Items[i], kindService))
+	}
+	ings, err := c.client.NetworkingV1().Ingresses(c.ns).List(ctx, opts)
+	if err != nil {
+		return nil, fail(err, "list", "ingresses")
+	}
+	for i := range ings.Items {
+		out = append(out, kube.ObjectOf(&ings.Items[i], kindIngress))
+	}
+	return out, nil
+}
+
+const (
+	kindPod     = "Pod"
+	kindService = "Service"
+	kindIngress = "Ingress"
+)
+
+// DeletePod deletes exactly this pod; one that is gone is fine.
+func (c *Cluster) DeletePod(ctx context.Context, p *sandbox.Pod) error {
+	return c.delete(ctx, kindPod, p.Name, p.UID)
+}
+
+// DeleteObject deletes exactly this object; one that is gone is fine.
+func (c *Cluster) DeleteObject(ctx context.Context, o *sandbox.Object) error {
+	return c.delete(ctx, o.Kind, o.Name, o.UID)
+}
+
+func (c *Cluster) delete(ctx context.Context, kind, name, id string) error {
+	uid := types.UID(id)
+	background := metav1.DeletePropagationBackground
+	opts := metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}, PropagationPolicy: &background}
+	var err error
+	switch kind {
+	case kindPod:
+		err = c.client.CoreV1().Pods(c.ns).Delete(ctx, name, opts)
+	case kube.KindVolume:
+		err = c.client.CoreV1().PersistentVolumeClaims(c.ns).Delete(ctx, name, opts)
+	case kindService:
+		err = c.client.CoreV1().Services(c.ns).Delete(ctx, name, opts)
+	case kindIngress:
+		err = c.client.NetworkingV1().Ingresses(c.ns).Delete(ctx, name, opts)
+	default:
+		return fmt.Errorf("delete: unknown kind %q", kind)
+	}
+	if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil // a conflict: another one has the name now
+	}
+	return fail(err, "delete", kind)
+}
+
+// fail turns what the API server says into what a caller may be told. What is
+// not certain stays a plain error: it is tried again.
+func fail(err error, verb, what string) error {
+	err = fmt.Errorf("%s %s: %w", verb, what, err)
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) {
+		return err
+	}
+	s := status.Status()
+	switch {
+	case s.Code == http.StatusForbidden && strings.Contains(s.Message, "exceeded quota"):
+		return sandbox.Wrap(err, sandbox.CodeQuota, "%s", quotaText(s.Message))
+	case s.Code == http.StatusUnprocessableEntity || s.Code == http.StatusBadRequest:
+		return sandbox.Wrap(err, sandbox.CodeInvalid, "Kubernetes refuses it: %s", s.Message)
+	case s.Code == http.StatusForbidden && strings.Contains(s.Message, "violates PodSecurity"):
+		return sandbox.Wrap(err, sandbox.CodeForbidden, "the cluster's policy refuses it: %s", s.Message)
+	case s.Code == http.StatusRequestEntityTooLarge:
+		return sandbox.Wrap(err, sandbox.CodeTooLarge, "the request is too large for Kubernetes")
+	}
+	return err
+}
+
+// quotaText is what follows the object's name: "exceeded quota: …".
+func quotaText(s string) string {
+	if i := strings.Index(s, "exceeded quota"); i >= 0 {
+		return s[i:]
+	}
+	return s
+}
+
+// Permanent reports whether trying again cannot help.
+func Permanent(err error) bool {
+	switch sandbox.CodeOf(err) {
+	case sandbox.CodeQuota, sandbox.CodeInvalid, sandbox.CodeForbidden, sandbox.CodeTooLarge:
+		return true
+	}
+	return false
+}
+
+// ours reports whether an object that is there already is this record's, so that
+// creating it again succeeded.
+func ours(m metav1.Object, r *sandbox.Record) error {
+	if m.GetDeletionTimestamp() != nil || m.GetLabels()[kube.LabelRecordUID] != r.UID {
+		return ErrEnding // another record's goes with the collector
+	}
+	return nil
+}
+
+// CreateVolume makes the workspace, where there is one.
+func (c *Cluster) CreateVolume(ctx context.Context, r *sandbox.Record) error {
+	pvc := c.objects.Volume(r)
+	if pvc == nil {
+		return nil
+	}
+	api := c.client.CoreV1().PersistentVolumeClaims(c.ns)
+	return create(ctx, r, "persistentvolumeclaims", pvc.Name,
+		func() (metav1.Object, error) { return api.Create(ctx, pvc, metav1.CreateOptions{}) },
+		func() (metav1.Object, error) { return api.Get(ctx, pvc.Name, metav1.GetOptions{}) }, nil)
+}
+
+// CreatePod makes the pod of the incarnation and returns it as it is.
+func (c *Cluster) CreatePod(ctx context.Context, r *sandbox.Record) (*sandbox.Pod, error) {
+	pod, err := c.objects.Pod(r)
+	if err != nil {
+		return nil, err
+	}
+	api := c.client.CoreV1().Pods(c.ns)
+	var out sandbox.Pod
+	err = create(ctx, r, "pods", pod.Name,
+		func() (metav1.Object, error) { return api.Create(ctx, pod, metav1.CreateOptions{}) },
+		func() (metav1.Object, error) { return api.Get(ctx, pod.Name, metav1.GetOptions{}) },
+		func(o metav1.Object) { out = kube.PodOf(o.(*corev1.Pod)) })
+	if err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// CreateRoute makes Service and Ingress, where each sandbox has its own.
+func (c *Cluster) CreateRoute(ctx context.Context, r *sandbox.Record) error {
+	if !c.ingress {
+		return nil
+	}
+	svc, ing := c.objects.Service(r), c.objects.Ingress(r)
+	svcs, ings := c.client.CoreV1().Services(c.ns), c.client.NetworkingV1().Ingresses(c.ns)
+	err := create(ctx, r, "services", svc.Name,
+		func() (metav1.Object, error) { return svcs.Create(ctx, svc, metav1.CreateOptions{}) },
+		func() (metav1.Object, error) { return svcs.Get(ctx, svc.Name, metav1.GetOptions{}) }, nil)
+	if err != nil {
+		return err
+	}
+	return create(ctx, r, "ingresses", ing.Name,
+		func() (metav1.Object, error) { return ings.Create(ctx, ing, metav1.CreateOptions{}) },
+		func() (metav1.Object, error) { return ings.Get(ctx, ing.Name, metav1.GetOptions{}) }, nil)
+}
+
+// create makes an object; one that is there and ours is as good. The name says
+// which it must be: a create whose answer was lost is found this way.
+func create(_ context.Context, r *sandbox.Record, what, name string, make, get func() (metav1.Object, error), seen func(metav1.Object)) error {
+	o, err := make()
+	if apierrors.IsAlreadyExists(err) {
+		if o, err = get(); apierrors.IsNotFound(err) {
+			return fmt.Errorf("%s %s: %w", what, name, ErrEnding)
+		}
+		if err == nil {
+			err = ours(o, r)
+		}
+	}
+	if errors.Is(err, ErrEnding) {
+		return fmt.Errorf("%s %s: %w", what, name, err)
+	}
+	if err != nil {
+		return fail(err, "create", what)
+	}
+	if seen != nil {
+		seen(o)
+	}
+	return nil
+}

@@ -1,0 +1,278 @@
+// Package command runs one command: it decides what becomes of the record,
+// writes that by compare-and-swap, makes the objects follow, writes the view.
+// Every verb takes this one path.
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sandbar-io/sandbar/pkg/contract"
+	"github.com/sandbar-io/sandbar/pkg/failpoint"
+	"github.com/sandbar-io/sandbar/pkg/sandbox"
+	"github.com/sandbar-io/sandbar/pkg/views"
+	"github.com/sandbar-io/sandbar/services/provisioner/internal/cluster"
+)
+
+// Records reads and swaps records. cluster.ErrMoved: read again.
+type Records interface {
+	Record(ctx context.Context, name string) (*sandbox.Record, error)
+	CreateRecord(ctx context.Context, r *sandbox.Record) (*sandbox.Record, error)
+	UpdateRecord(ctx context.Context, prev, next *sandbox.Record) (*sandbox.Record, error)
+	DeleteRecord(ctx context.Context, r *sandbox.Record) error
+}
+
+// Objects reads and changes what records have.
+type Objects interface {
+	Check(*sandbox.Spec) error
+	Pod(ctx context.Context, name string) (*sandbox.Pod, error)
+	Pods(ctx context.Context, record string) ([]sandbox.Pod, uint64, error)
+	Objects(ctx context.Context, record string) ([]sandbox.Object, error)
+	CreateVolume(ctx context.Context, r *sandbox.Record) error
+	CreatePod(ctx context.Context, r *sandbox.Record) (*sandbox.Pod, error)
+	CreateRoute(ctx context.Context, r *sandbox.Record) error
+	DeletePod(ctx context.Context, p *sandbox.Pod) error
+	DeleteObject(ctx context.Context, o *sandbox.Object) error
+}
+
+// Views writes views.
+type Views interface {
+	Put(ctx context.Context, key string, src views.Source, now time.Time) (views.Present, error)
+}
+
+// Cluster is what a Runner needs of Kubernetes.
+type Cluster interface {
+	Records
+	Objects
+}
+
+// Router makes the route of a new sandbox.
+type Router func(tenant, sessionID, runtimeID string) sandbox.Route
+
+// Runner runs commands. Its methods may be called concurrently.
+type Runner struct {
+	Cluster Cluster
+	Views   Views
+	Route   Router
+	Policy  sandbox.Policy
+	Now     func() time.Time
+	Omit    sandbox.Omit // 0 but in the interleaving test
+}
+
+// Outcome is what the sender of a command is told.
+type Outcome struct {
+	Err      error // refused
+	View     *sandbox.View
+	Revision uint64
+	// Record is the record as it was converged last; nil where there is none.
+	Record *sandbox.Record
+	// Silent: a watcher's command, nobody waits.
+	Silent bool
+}
+
+// rounds bounds how often a record may move under one attempt.
+const rounds = 32
+
+// Run runs a command until the sender can be answered. An error means: nothing
+// is known to be wrong with the command, try it again.
+func (r *Runner) Run(ctx context.Context, c sandbox.Command, seq uint64) (Outcome, error) {
+	name := sandbox.RecordName(c.Tenant, c.SessionID)
+	for range rounds {
+		rec, err := r.Cluster.Record(ctx, name)
+		if err != nil {
+			return Outcome{}, err
+		}
+		out, err := r.once(ctx, rec, c, seq)
+		if errors.Is(err, cluster.ErrMoved) {
+			continue
+		}
+		return out, err
+	}
+	return Outcome{}, fmt.Errorf("record %s moved %d times in a row", name, rounds)
+}
+
+func (r *Runner) once(ctx context.Context, rec *sandbox.Record, c sandbox.Command, seq uint64) (Outcome, error) {
+	facts := sandbox.Facts{Sequence: seq, Now: r.Now(), Omit: r.Omit}
+	if rec != nil && rec.Desired == sandbox.Running && (c.Verb == sandbox.Start || c.Verb == sandbox.Resume) {
+		pod, err := r.Cluster.Pod(ctx, sandbox.PodName(rec.RuntimeID, rec.Incarnation))
+		if err != nil {
+			return Outcome{}, err
+		}
+		facts.Failed = sandbox.Failed(rec, pod, r.Policy, facts.Now)
+	}
+	effect := sandbox.Decide(rec, c, facts)
+	silent := c.Bound()
+	switch {
+	case effect.Drop:
+		return Outcome{Silent: true}, nil
+	case effect.Refuse != nil:
+		return Outcome{Err: effect.Refuse}, nil
+	case effect.Purge:
+		return Outcome{Silent: true}, r.purge(ctx, rec)
+	}
+	var before *sandbox.Record
+	if effect.Next != nil {
+		if specChanged(rec, effect.Next) {
+			if err := r.Cluster.Check(&effect.Next.Spec); err != nil {
+				return Outcome{Err: err}, nil
+			}
+		}
+		next, err := r.write(ctx, rec, effect, c)
+		if err != nil {
+			var refused *sandbox.Error
+			if errors.As(err, &refused) {
+				return Outcome{Err: refused}, nil
+			}
+			return Outcome{}, err
+		}
+		failpoint.Hit("provisioner/after-record")
+		before, rec = rec, next
+	}
+	out, err := r.settle(ctx, rec)
+	if err != nil && cluster.Permanent(err) && effect.Next != nil && c.Verb != sandbox.Pause && c.Verb != sandbox.Stop {
+		return r.rollBack(ctx, before, rec, err)
+	}
+	out.Silent = silent
+	return out, err
+}
+
+// specChanged: a start that brings a spec of its own. Anything else runs one that
+// was checked when it came.
+func specChanged(rec, next *sandbox.Record) bool {
+	return next.Desired == sandbox.Running &&
+		(rec == nil || rec.Desired == sandbox.Stopped || rec.Desired == sandbox.Running && rec.Incarnation != next.Incarnation)
+}
+
+// write makes ids and keys where the decision asks for new ones, and swaps.
+func (r *Runner) write(ctx context.Context, rec *sandbox.Record, e sandbox.Effect, c sandbox.Command) (*sandbox.Record, error) {
+	next := e.Next
+	if next.RuntimeID == "" {
+		next.RuntimeID = sandbox.NewRuntimeID()
+		next.Route = r.Route(next.Tenant, next.SessionID, next.RuntimeID)
+		next.KeyNumber++
+		next.SessionKey, next.SecretKey = sandbox.NewKey(), sandbox.NewKey()
+	} else if e.RotateKey {
+		next.KeyNumber++
+		next.SessionKey = sandbox.NewKey()
+	}
+	// Reading took time. A start whose sender has given up must not bring to
+	// life what a later command, already answered, has ended.
+	if e.Expires && !c.Deadline.IsZero() && !r.Now().Before(c.Deadline) && !r.Omit.Has(sandbox.OmitLateCheck) {
+		return nil, sandbox.Errorf(sandbox.CodeExpired, "the deadline passed before anything was done")
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if rec == nil {
+		return r.Cluster.CreateRecord(ctx, next)
+	}
+	return r.Cluster.UpdateRecord(ctx, rec, next)
+}
+
+// settle converges and writes the view, again as long as the record moves.
+func (r *Runner) settle(ctx context.Context, rec *sandbox.Record) (Outcome, error) {
+	for range rounds {
+		seen, err := r.converge(ctx, rec)
+		if err != nil {
+			return Outcome{Record: rec}, err
+		}
+		present, err := r.show(ctx, rec, seen)
+		if err == nil {
+			return Outcome{View: present.View, Revision: present.Revision, Record: rec}, nil
+		}
+		if !errors.Is(err, views.ErrMoved) {
+			return Outcome{Record: rec}, err
+		}
+		if rec, err = r.Cluster.Record(ctx, rec.Name); err != nil {
+			return Outcome{}, err
+		}
+		if rec == nil {
+			return Outcome{Err: sandbox.Errorf(sandbox.CodeOvertaken, "overtaken by a later command")}, nil
+		}
+	}
+	return Outcome{}, fmt.Errorf("record %s moved %d times in a row", rec.Name, rounds)
+}
+
+func (r *Runner) show(ctx context.Context, rec *sandbox.Record, seen observed) (views.Present, error) {
+	now := r.Now()
+	return r.Views.Put(ctx, contract.ViewKey(rec.Tenant, rec.Name), views.Source{
+		Observe: func(prev *sandbox.View) sandbox.View {
+			v, _ := sandbox.Observe(rec, seen.pod, prev, seen.order, r.Policy, now)
+			return v
+		},
+		Live: func(ctx context.Context) (bool, error) {
+			live, err := r.Cluster.Record(ctx, rec.Name)
+			return live != nil && live.UID == rec.UID && live.Generation == rec.Generation, err
+		},
+		Born: rec.CreatedAt,
+	}, now)
+}
+
+// Follow converges again if the record moved since the outcome was made. It is
+// called after the reply and before the ack: whoever moved it may have died.
+func (r *Runner) Follow(ctx context.Context, out Outcome) error {
+	rec := out.Record
+	for range rounds {
+		if rec == nil {
+			return nil
+		}
+		live, err := r.Cluster.Record(ctx, rec.Name)
+		if err != nil {
+			return err
+		}
+		if live == nil || live.ResourceVersion == rec.ResourceVersion {
+			return nil
+		}
+		next, err := r.settle(ctx, live)
+		if err != nil {
+			return err
+		}
+		rec = next.Record
+	}
+	return nil
+}
+
+// purge removes a record that has nothing left. The watcher asks again while
+// pods are still ending: their keys stand in it.
+func (r *Runner) purge(ctx context.Context, rec *sandbox.Record) error {
+	seen, err := r.converge(ctx, rec)
+	if err != nil {
+		return err
+	}
+	if seen.pods > 0 {
+		return nil
+	}
+	failpoint.Hit("provisioner/before-purge")
+	return r.Cluster.DeleteRecord(ctx, rec)
+}
+
+// rollBack takes a start or resume back that Kubernetes will never carry out, so
+// that the caller gets a clean no and nothing is left: a new sandbox is stopped,
+// one that was paused is paused again. One that had failed stays, failed.
+func (r *Runner) rollBack(ctx context.Context, before, rec *sandbox.Record, cause error) (Outcome, error) {
+	next := rec.Clone()
+	next.Generation++
+	next.ChangedAt = r.Now()
+	switch {
+	case before == nil || before.Desired == sandbox.Stopped:
+		next.Desired, next.Spec = sandbox.Stopped, sandbox.Spec{}
+	case before.Desired == sandbox.Paused:
+		next.Desired = sandbox.Paused
+	default:
+		return Outcome{Err: cause}, nil
+	}
+	next, err := r.Cluster.UpdateRecord(ctx, rec, next)
+	if errors.Is(err, cluster.ErrMoved) {
+		return Outcome{Err: cause}, nil // a later command has it now
+	}
+	if err != nil {
+		return Outcome{}, err
+	}
+	out, err := r.settle(ctx, next)
+	if err != nil {
+		return Outcome{}, err
+	}
+	return Outcome{Err: cause, Record: out.Record}, nil
+}

@@ -1,0 +1,82 @@
+// Package provisioner takes commands from the bus and makes Kubernetes follow.
+package provisioner
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/sandbar-io/sandbar/pkg/contract"
+	"github.com/sandbar-io/sandbar/pkg/kube"
+	"github.com/sandbar-io/sandbar/pkg/natsx"
+	"github.com/sandbar-io/sandbar/pkg/run"
+	"github.com/sandbar-io/sandbar/pkg/sandbox"
+	"github.com/sandbar-io/sandbar/pkg/views"
+	"github.com/sandbar-io/sandbar/services/provisioner/internal/bus"
+	"github.com/sandbar-io/sandbar/services/provisioner/internal/cluster"
+	"github.com/sandbar-io/sandbar/services/provisioner/internal/command"
+)
+
+// Name is the service's name on the bus.
+const Name = "provisioner"
+
+// Run runs a provisioner until ctx ends.
+func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
+	objects, err := cfg.objects()
+	if err != nil {
+		return err
+	}
+	sealer, err := contract.NewSealer(cfg.SealingKey)
+	if err != nil {
+		return err
+	}
+	rest, err := kube.ClientConfig(cfg.Kubeconfig)
+	if err != nil {
+		return err
+	}
+	client, err := kubernetes.NewForConfig(rest)
+	if err != nil {
+		return fmt.Errorf("make a Kubernetes client: %w", err)
+	}
+	health, err := run.ListenHealth(cfg.HealthPort)
+	if err != nil {
+		return err
+	}
+	conn, err := natsx.Connect(Name, cfg.NATS, log)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if _, err := conn.Announce(Name); err != nil {
+		return err
+	}
+	runner := &command.Runner{
+		Cluster: cluster.New(client, objects, cfg.RoutingMode == "ingress"),
+		Views:   views.NewStore(conn.JS, sealer, 0),
+		Route: func(tenant, sessionID, runtimeID string) sandbox.Route {
+			label := runtimeID
+			if !objects.URLs.PathMode {
+				label = sandbox.HostLabel(sandbox.LabelMode(cfg.HostLabel), tenant, sessionID, runtimeID)
+			}
+			return objects.URLs.NewRoute(label, objects.Ports)
+		},
+		Policy: sandbox.Policy{ReadinessGrace: cfg.ReadinessGrace, StartGrace: cfg.StartGrace},
+		Now:    time.Now,
+	}
+	b := bus.New(conn, runner, cfg.Workers, log)
+	health.Check("nats", conn.Healthy)
+	health.Check("queue", func() error {
+		if !b.Ready() {
+			return fmt.Errorf("the command queue is not there yet")
+		}
+		return nil
+	})
+	g := run.NewGroup(ctx)
+	g.Serve(health.Server(), health.Listener(), health.Drain)
+	g.Add(b.Run)
+	log.Info("provisioner runs", zap.String("namespace", cfg.Namespace), zap.Int("workers", cfg.Workers))
+	return g.Run()
+}
