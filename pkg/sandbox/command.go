@@ -33,7 +33,7 @@ type Command struct {
 	Deadline  time.Time
 
 	Spec      *Spec // start only
-	RotateKey bool  // start and resume of a paused sandbox make a new session key
+	RotateKey bool  // a start of a paused sandbox, and a resume, make a new session key
 
 	// What the watcher saw when it sent the command; it acts on that only. A
 	// command with a Generation moves no fence.

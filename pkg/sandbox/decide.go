@@ -55,11 +55,11 @@ type Effect struct {
 // Decide says what a command does to a record (nil: there is none). Whatever it
 // decides, converge(record) follows unless the effect is Drop or Refuse.
 func Decide(r *Record, c Command, f Facts) Effect {
-	if c.Bound() {
+	if c.Bound() || c.Verb == Reconcile || c.Verb == Purge {
 		return decideBound(r, c, f)
 	}
 	if r != nil && f.Sequence <= r.Fence && !f.Omit.Has(OmitFence) {
-		return decideOvertaken(r, c, f)
+		return decideOvertaken(r, c)
 	}
 	if r != nil && c.Verb != Start && r.RuntimeID != c.RuntimeID && !f.Omit.Has(OmitRuntimeID) {
 		return refuse(CodeNotFound, "runtime %s is not there any more", c.RuntimeID)
@@ -74,19 +74,17 @@ func Decide(r *Record, c Command, f Facts) Effect {
 		return decidePause(r, c, f)
 	case Stop:
 		return decideStop(r, c, f)
-	case Reconcile, Purge:
-		return Effect{Drop: true} // never unbound
+	case Reconcile, Purge: // bound
 	}
 	return refuse(CodeInvalid, "unknown verb %q", c.Verb)
 }
 
 // decideOvertaken answers a command whose sequence is not above the fence: its
 // own redelivery, or one that a later command has overtaken. Either way nothing
-// is written; the caller gets the view where the record is what it wanted.
-func decideOvertaken(r *Record, c Command, f Facts) Effect {
-	if f.Sequence == r.Fence {
-		return Effect{}
-	}
+// is written; the caller gets the view where the record is what it wanted. That
+// it may not be after its own redelivery too: the watcher's commands and a start
+// that is taken back move no fence.
+func decideOvertaken(r *Record, c Command) Effect {
 	sameRuntime := c.Verb == Start || c.RuntimeID == r.RuntimeID
 	if sameRuntime && r.Desired == wanted(c.Verb) {
 		return Effect{}
@@ -193,7 +191,8 @@ func decideStop(r *Record, c Command, f Facts) Effect {
 	return Effect{Next: n}
 }
 
-// decideBound acts for the watcher, only if the record is still what it saw.
+// decideBound acts for the watcher, only if the record is still what it saw:
+// never where the command does not say what that was.
 func decideBound(r *Record, c Command, f Facts) Effect {
 	if r == nil {
 		return Effect{Drop: true}

@@ -48,6 +48,9 @@ func Drift(r *Record, pods []Pod, objects []Object, omit Omit) (Command, bool) {
 			found = true
 			continue
 		}
+		if omit.Has(OmitJudgeGeneration) && p.Order > r.Order() {
+			continue // what one might compare instead; it leaves orphans
+		}
 		if !p.Terminating {
 			c.PodUID = p.UID
 			return c, true
@@ -55,7 +58,7 @@ func Drift(r *Record, pods []Pod, objects []Object, omit Omit) (Command, bool) {
 	}
 	for i := range objects {
 		o := &objects[i]
-		if o.RecordUID != r.UID || o.Terminating || o.Generation > r.Generation && !omit.Has(OmitJudgeGeneration) {
+		if o.RecordUID != r.UID || o.Terminating || o.Generation > r.Generation {
 			continue
 		}
 		if !r.WantsVolume(o.RuntimeID) { // volumes and routes both live until stop

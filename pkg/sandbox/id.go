@@ -46,6 +46,8 @@ func ValidSessionID(s string) error {
 		return Errorf(CodeInvalid, "session_id has %d bytes, at most %d are allowed", len(s), MaxSessionIDLength)
 	case strings.ToValidUTF8(s, "\uFFFD") != s:
 		return Errorf(CodeInvalid, "session_id is not valid UTF-8")
+	case s == "." || s == "..":
+		return Errorf(CodeInvalid, "session_id %q cannot stand in a URL path", s)
 	}
 	for _, r := range s {
 		if r < 0x20 || r == 0x7f || r == ',' {

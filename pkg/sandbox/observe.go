@@ -13,7 +13,8 @@ type Policy struct {
 	// only accepted while the app is told that it runs.
 	ReadinessGrace time.Duration
 	// StartGrace is how long an image that cannot be pulled, or a container
-	// that cannot be made, is called starting before it is called failed.
+	// that cannot be made, is called starting before it is called failed. It
+	// begins when there is a node, and again when a container has ended.
 	StartGrace time.Duration
 }
 
@@ -53,7 +54,7 @@ func Observe(r *Record, p *Pod, prev *View, order uint64, pol Policy, now time.T
 		return v, time.Time{}
 	case Running:
 	}
-	if p == nil || p.Terminating && p.Phase != "Failed" {
+	if p == nil || p.Terminating { // a pod that is being deleted is not there
 		v.Status, v.PodStatus = StatusStarting, PodNotFound
 		return v, time.Time{}
 	}
@@ -63,10 +64,14 @@ func Observe(r *Record, p *Pod, prev *View, order uint64, pol Policy, now time.T
 	v.RestartCount = p.Container.RestartCount
 	v.RestartReasons = restartReasons(p)
 	again := phase(&v, p, prev, pol, now)
-	if v.Status == StatusError {
-		v.PodLogs = p.Logs
-	} else {
+	v.StatusDetail = cut(v.StatusDetail)
+	if v.Status != StatusError {
 		v.Address = p.IP
+		return v, again
+	}
+	v.PodLogs = p.Logs
+	if v.PodLogs == "" && prev != nil { // not every writer reads them
+		v.PodLogs = prev.PodLogs
 	}
 	return v, again
 }
@@ -119,6 +124,9 @@ func phase(v *View, p *Pod, prev *View, pol Policy, now time.Time) time.Time {
 	return time.Time{}
 }
 
+// probeFails is the detail of a sandbox that served and does not any more.
+const probeFails = "the readiness probe fails"
+
 // unready is a container that runs, or is about to be restarted, and does not
 // serve.
 func unready(v *View, p *Pod, prev *View, pol Policy, now time.Time) time.Time {
@@ -129,8 +137,13 @@ func unready(v *View, p *Pod, prev *View, pol Policy, now time.Time) time.Time {
 	if t := p.Container.Terminated; t != nil {
 		v.StatusDetail = exitDetail(t)
 	}
-	served := prev != nil && prev.Status == StatusRunning
-	if !served || !p.Container.Running {
+	if prev == nil || !p.Container.Running {
+		return time.Time{}
+	}
+	if prev.Status != StatusRunning {
+		if prev.StatusDetail == probeFails {
+			v.StatusDetail = probeFails
+		}
 		return time.Time{}
 	}
 	v.UnreadySince = prev.UnreadySince
@@ -142,7 +155,7 @@ func unready(v *View, p *Pod, prev *View, pol Policy, now time.Time) time.Time {
 		return until
 	}
 	v.UnreadySince = time.Time{}
-	v.StatusDetail = "the readiness probe fails"
+	v.StatusDetail = probeFails
 	return time.Time{}
 }
 
@@ -151,7 +164,14 @@ func unready(v *View, p *Pod, prev *View, pol Policy, now time.Time) time.Time {
 // it recovers when the cause goes.
 func cannotStart(v *View, p *Pod, pol Policy, now time.Time) time.Time {
 	v.StatusDetail = detail(p.Container.WaitingReason, p.Container.WaitingMessage)
-	until := p.CreatedAt.Add(pol.StartGrace)
+	since := p.CreatedAt
+	if p.ScheduledAt.After(since) {
+		since = p.ScheduledAt
+	}
+	if t := p.Container.LastTerminated; t != nil && t.FinishedAt.After(since) {
+		since = t.FinishedAt
+	}
+	until := since.Add(pol.StartGrace)
 	if now.Before(until) && p.Container.WaitingReason != "InvalidImageName" {
 		v.Status, v.PodStatus = StatusStarting, PodPending
 		return until
@@ -174,8 +194,11 @@ func crashed(p *Pod, now time.Time) bool {
 	if c.Terminated != nil {
 		last = c.Terminated
 	}
-	if last == nil || c.WaitingReason != "" {
+	if last == nil {
 		return false
+	}
+	if c.WaitingReason != "" { // a command that cannot be run alternates with CrashLoopBackOff
+		return c.WaitingReason == "RunContainerError" && c.RestartCount > 0
 	}
 	if c.Running && (c.Started || !now.Before(c.StartedAt.Add(steadyAfter))) {
 		return false
@@ -224,6 +247,10 @@ func detail(reason, message string) string {
 	case reason != "" && !strings.HasPrefix(message, reason):
 		s = reason + ": " + message
 	}
+	return s
+}
+
+func cut(s string) string {
 	if len(s) > maxDetail {
 		s = strings.ToValidUTF8(s[:maxDetail], "")
 	}

@@ -21,7 +21,8 @@ type Pod struct {
 	IP      string
 
 	Scheduled        bool
-	ScheduledReason  string // of the PodScheduled condition when it is false
+	ScheduledAt      time.Time // when it got its node; zero: not known
+	ScheduledReason  string    // of the PodScheduled condition when it is false
 	ScheduledMessage string
 	Ready            bool
 	ContainersReady  bool
@@ -46,7 +47,8 @@ type Container struct {
 
 // Termination says how a container ended.
 type Termination struct {
-	Reason   string // Error, OOMKilled, Completed, …
-	ExitCode int
-	Message  string
+	Reason     string // Error, OOMKilled, Completed, …
+	ExitCode   int
+	Message    string
+	FinishedAt time.Time
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -36,6 +37,12 @@ type Spec struct {
 func (s Spec) Clone() Spec {
 	s.Command = slices.Clone(s.Command)
 	s.Environment = maps.Clone(s.Environment)
+	for _, id := range []**int64{&s.RunAsUser, &s.RunAsGroup, &s.FSGroup} {
+		if *id != nil {
+			n := **id
+			*id = &n
+		}
+	}
 	return s
 }
 
@@ -96,7 +103,19 @@ func (r *Record) Clone() *Record {
 	c.Spec = r.Spec.Clone()
 	c.Route = r.Route.Clone()
 	c.Unknown = maps.Clone(r.Unknown)
+	for k, v := range c.Unknown {
+		c.Unknown[k] = slices.Clone(v)
+	}
 	return &c
+}
+
+// Order is the record's resourceVersion as a number, 0 if it is none.
+func (r *Record) Order() uint64 {
+	n, err := strconv.ParseUint(r.ResourceVersion, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
 }
 
 // Wants reports whether the record wants the pod of this runtime id and

@@ -18,18 +18,20 @@ type Restored struct {
 	Number int64
 }
 
-// Advance puts into next what prev carried and the steps between the two. It is
-// called once for each write of a view, in the same compare-and-swap.
+// Advance puts into next what prev carried and the steps between the two, and
+// before them the end of prev's sandbox where next is of another. It is called
+// once for each write of a view, in the same compare-and-swap.
 func Advance(prev *View, next *View, restored Restored, now time.Time) {
 	next.Transitions = nil
 	number := int64(0)
 	if prev != nil {
 		next.Transitions = append(next.Transitions, prev.Transitions...)
-		for _, t := range prev.Transitions {
-			if t.RuntimeID == next.RuntimeID {
-				number = t.Number
-			}
+		if prev.RuntimeID != next.RuntimeID && levelOf(prev) != levelStopped { // nobody showed its end
+			next.Transitions = append(next.Transitions, Transition{
+				RuntimeID: prev.RuntimeID, Number: lastNumber(prev.Transitions, prev.RuntimeID) + 1, Type: EventStopped, Time: now.UTC(),
+			})
 		}
+		number = lastNumber(prev.Transitions, next.RuntimeID)
 	}
 	if prev == nil && restored.Yes {
 		number = restored.Number - 1
@@ -45,6 +47,16 @@ func Advance(prev *View, next *View, restored Restored, now time.Time) {
 	if over := len(next.Transitions) - maxTransitions; over > 0 {
 		next.Transitions = next.Transitions[over:]
 	}
+}
+
+func lastNumber(ts []Transition, runtimeID string) int64 {
+	number := int64(0)
+	for _, t := range ts {
+		if t.RuntimeID == runtimeID {
+			number = t.Number
+		}
+	}
+	return number
 }
 
 // Trim drops published transitions from the front of a view, down to the ones
@@ -98,8 +110,7 @@ func Steps(prev, next *View, restored bool) []EventType {
 		return append([]EventType{EventRequested}, climb(levelAccepted, to)...)
 	}
 	from := levelOf(prev)
-	ran := to == levelAccepted || to == levelStarting || to == levelReady || to == levelFailed
-	if prev.Incarnation != next.Incarnation && ran {
+	if prev.Incarnation != next.Incarnation { // each one was accepted to run
 		var out []EventType
 		if from == levelPaused || from == levelFailed {
 			out = append(out, EventResumed)

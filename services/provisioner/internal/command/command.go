@@ -157,13 +157,16 @@ func (r *Runner) write(ctx context.Context, rec *sandbox.Record, e sandbox.Effec
 		next.KeyNumber++
 		next.SessionKey = sandbox.NewKey()
 	}
-	// Reading took time. A start whose sender has given up must not bring to
-	// life what a later command, already answered, has ended.
-	if e.Expires && !c.Deadline.IsZero() && !r.Now().Before(c.Deadline) && !r.Omit.Has(sandbox.OmitLateCheck) {
-		return nil, sandbox.Errorf(sandbox.CodeExpired, "the deadline passed before anything was done")
-	}
-	if err := ctx.Err(); err != nil {
-		return nil, err
+	// Reading took time. A start whose sender has given up, or an attempt that
+	// should have ended, must not bring to life what a later command, already
+	// answered, has stopped and a purge has forgotten.
+	if !r.Omit.Has(sandbox.OmitLateCheck) {
+		if e.Expires && !c.Deadline.IsZero() && !r.Now().Before(c.Deadline) {
+			return nil, sandbox.Errorf(sandbox.CodeExpired, "the deadline passed before anything was done")
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 	}
 	if rec == nil {
 		return r.Cluster.CreateRecord(ctx, next)

@@ -1,0 +1,61 @@
+# Sandbar's commands. `make up` and `make test` install what they need.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+MODULES := pkg services/gateway services/provisioner services/router services/watcher tools
+BIN := .sandbar/bin
+LINT := $(shell go env GOPATH)/bin/golangci-lint
+LINT_VERSION := v2.15.0
+export GOFLAGS := $(filter-out -mod=%,$(GOFLAGS))
+
+.PHONY: help up down status logs images build test lint fmt tidy verify clean
+
+help: ## what there is
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+up: $(BIN)/devstack ## a real Kubernetes, NATS and the services on this machine; or KUBECONFIG=path: into that cluster
+	@$(BIN)/devstack up
+
+down: $(BIN)/devstack ## end and clean everything that up made
+	@$(BIN)/devstack down
+
+status: $(BIN)/devstack ## what runs
+	@$(BIN)/devstack status
+
+logs: $(BIN)/devstack ## where the logs are; NAME=gateway-0 follows one
+	@$(BIN)/devstack logs $(NAME)
+
+images: $(BIN)/devstack ## build and push the image of the test sandboxes
+	@$(BIN)/devstack images
+
+build: ## all modules, as one workspace
+	go build work
+
+test: $(BIN)/testrun ## all tests, on a cluster of their own; ends with N passed, N failed
+	@$(BIN)/testrun
+
+lint: $(LINT) ## golangci-lint in each module
+	@for m in $(MODULES); do echo "lint $$m"; (cd $$m && $(LINT) run ./...) || exit 1; done
+
+fmt: ## format
+	gofmt -w $(MODULES)
+
+tidy: ## go work sync, then go mod tidy in each module
+	go work sync
+	@for m in $(MODULES); do (cd $$m && go mod tidy) || exit 1; done
+
+verify: ## what CI checks besides tests: formatted, tidy, vetted, generated files fresh
+	@test -z "$$(gofmt -l $(MODULES))" || { gofmt -l $(MODULES); echo "not formatted: make fmt"; exit 1; }
+	go vet work
+	cd tools && go test ./checks ./deploycheck
+
+clean: down ## down, and all that was built here
+	rm -rf .sandbar
+
+.PHONY: $(BIN)/devstack $(BIN)/testrun
+$(BIN)/devstack $(BIN)/testrun:
+	@mkdir -p $(BIN)
+	@cd tools && go build -o ../$@ ./$(notdir $@)
+
+$(LINT):
+	go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)

@@ -1,0 +1,66 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"github.com/sandbar-io/sandbar/pkg/contract"
+	"github.com/sandbar-io/sandbar/pkg/natsx"
+	"github.com/sandbar-io/sandbar/pkg/sandbox"
+	"github.com/sandbar-io/sandbar/services/gateway/internal/keys"
+)
+
+// Config is the gateway's environment. LOG_LEVEL is read by pkg/run.
+type Config struct {
+	NATS natsx.Config
+
+	ListenAddress string `env:"LISTEN_ADDRESS"`                 // "": all
+	Port          int    `env:"SERVER_PORT" envDefault:"5000"`  // 0: any that is free
+	APIKey        string `env:"API_KEY"`                        // of the tenant default
+	APIKeysFile   string `env:"API_KEYS_FILE"`                  // see internal/keys
+	SealingKey    string `env:"VIEW_SEALING_KEY"`               // 32 bytes in base64, the same in gateway, provisioner and watcher
+	ResumeActive  int    `env:"RESUME_ACTIVE" envDefault:"200"` // answers a resume of what runs
+
+	RegistryPrefix   string   `env:"REGISTRY_PREFIX"`
+	RegistryInsecure []string `env:"REGISTRY_INSECURE"` // hosts that are spoken to over plain HTTP
+	DefaultImage     string   `env:"DEFAULT_IMAGE"`     // where a start names none
+}
+
+// Validate lists all that is wrong, by name. It never cites a secret.
+func (c Config) Validate() error {
+	errs := []error{c.NATS.Validate()}
+	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if c.Port < 0 || c.Port > 65535 {
+		wrong("SERVER_PORT is %d, must be between 0 and 65535", c.Port)
+	}
+	if c.APIKey == "" && c.APIKeysFile == "" {
+		wrong("neither API_KEY nor API_KEYS_FILE is set")
+	}
+	if strings.TrimSpace(c.APIKey) != c.APIKey {
+		wrong("API_KEY begins or ends with white space, which no header can carry")
+	}
+	if _, err := keys.New(c.APIKey, c.APIKeysFile, zap.NewNop()); err != nil {
+		errs = append(errs, err)
+	}
+	if c.SealingKey == "" {
+		wrong("VIEW_SEALING_KEY is not set")
+	} else if _, err := contract.NewSealer(c.SealingKey); err != nil {
+		wrong("VIEW_SEALING_KEY: %w", err)
+	}
+	if !keys.ValidResumeActive(c.ResumeActive) {
+		wrong("RESUME_ACTIVE is %d, must be 200 or 409", c.ResumeActive)
+	}
+	if c.DefaultImage != "" {
+		if err := (&sandbox.Spec{Image: c.DefaultImage, ResourceFactor: 1}).Validate(); err != nil {
+			wrong("DEFAULT_IMAGE: %s", sandbox.MessageOf(err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (c Config) address() string { return net.JoinHostPort(c.ListenAddress, strconv.Itoa(c.Port)) }

@@ -1,0 +1,63 @@
+package gateway_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/sandbar-io/sandbar/pkg/run"
+	"github.com/sandbar-io/sandbar/services/gateway"
+)
+
+const sealingKey = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+
+func TestConfigDefaults(t *testing.T) {
+	t.Parallel()
+	c, err := run.Parse[gateway.Config]([]string{"API_KEY=k", "VIEW_SEALING_KEY=" + sealingKey})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Port != 5000 || c.ResumeActive != 200 || c.NATS.URL == "" || c.ListenAddress != "" {
+		t.Errorf("%+v", c)
+	}
+}
+
+// All that is wrong is told at once, by name, and no secret with it.
+func TestConfigWrong(t *testing.T) {
+	t.Parallel()
+	broken := filepath.Join(t.TempDir(), "keys.yaml")
+	if err := os.WriteFile(broken, []byte("keys: secret-value"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		environ []string
+		want    []string
+	}{
+		"nothing set": {nil, []string{"API_KEY nor API_KEYS_FILE", "VIEW_SEALING_KEY"}},
+		"all wrong": {
+			[]string{
+				"SERVER_PORT=70000", "API_KEY= secret-value", "API_KEYS_FILE=" + broken, "VIEW_SEALING_KEY=secret-value",
+				"RESUME_ACTIVE=201", "DEFAULT_IMAGE=Not An Image", "NATS_REPLICAS=2",
+			},
+			[]string{"SERVER_PORT", "API_KEY ", "API_KEYS_FILE", "VIEW_SEALING_KEY", "RESUME_ACTIVE", "DEFAULT_IMAGE", "NATS_REPLICAS"},
+		},
+		"no number": {[]string{"SERVER_PORT=x", "API_KEY=k"}, []string{"Port", "VIEW_SEALING_KEY"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := run.Parse[gateway.Config](c.environ)
+			if err == nil {
+				t.Fatal("nothing is wrong")
+			}
+			for _, want := range c.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("%q is not told:\n%v", want, err)
+				}
+			}
+			if strings.Contains(err.Error(), "secret-value") {
+				t.Errorf("a secret is told:\n%v", err)
+			}
+		})
+	}
+}

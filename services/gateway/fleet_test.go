@@ -1,0 +1,164 @@
+package gateway_test
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+
+	"github.com/sandbar-io/sandbar/pkg/contract"
+	"github.com/sandbar-io/sandbar/pkg/natsx"
+	"github.com/sandbar-io/sandbar/pkg/sandbox"
+	"github.com/sandbar-io/sandbar/pkg/views"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// fleet is what a gateway talks to: a NATS server, a watcher's heartbeat, and a
+// provisioner that decides as the real one and keeps its records in a map.
+type fleet struct {
+	t      *testing.T
+	nats   *server.Server
+	conn   *natsx.Conn
+	store  *views.Store
+	url    sandbox.URLPattern
+	before func(sandbox.Command) // a command is worked on
+
+	mu      sync.Mutex // one command at a time, and records
+	records map[string]*sandbox.Record
+}
+
+func startFleet(t *testing.T) *fleet {
+	t.Helper()
+	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	if !s.ReadyForConnections(5 * time.Second) {
+		t.Fatal("the server does not start")
+	}
+	conn, err := natsx.Connect("provisioner", natsx.Config{URL: s.ClientURL(), Replicas: 1}, zap.NewNop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	sealer, err := contract.NewSealer(sealingKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &fleet{
+		t: t, nats: s, conn: conn, store: views.NewStore(conn.JS, sealer, 0), records: map[string]*sandbox.Record{},
+		url:    sandbox.URLPattern{Scheme: "http", BaseDomain: "sandbar.localhost", Separator: "."},
+		before: func(sandbox.Command) {},
+	}
+}
+
+// serve makes streams and bucket, beats, and takes commands.
+func (f *fleet) serve() {
+	f.t.Helper()
+	if err := f.conn.EnsureViews(f.t.Context()); err != nil {
+		f.t.Fatal(err)
+	}
+	if _, err := f.conn.Announce("provisioner"); err != nil {
+		f.t.Fatal(err)
+	}
+	f.beat()
+	cons, err := f.conn.EnsureCommands(f.t.Context())
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	consuming, err := cons.Consume(func(m jetstream.Msg) {
+		f.work(m)
+		_ = m.Ack()
+	})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.t.Cleanup(func() { consuming.Stop(); <-consuming.Closed() })
+}
+
+func (f *fleet) beat() {
+	s, err := f.conn.JS.Stream(f.t.Context(), contract.ViewStream)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	created := s.CachedInfo().Created
+	ctx, cancel := context.WithCancel(f.t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for ctx.Err() == nil {
+			_ = f.store.Beat(ctx, contract.Heartbeat{Leader: "test", Time: time.Now(), Complete: true, Created: created})
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+			}
+		}
+	}()
+	f.t.Cleanup(func() { cancel(); <-done })
+}
+
+func (f *fleet) work(m jetstream.Msg) {
+	c, err := contract.DecodeCommand(m.Subject(), m.Data())
+	if err != nil {
+		f.t.Errorf("decode: %v", err)
+		return
+	}
+	meta, err := m.Metadata()
+	if err != nil {
+		f.t.Error(err)
+		return
+	}
+	f.before(c)
+	r := f.decide(c, meta.Sequence.Stream)
+	body, err := json.Marshal(r)
+	if err != nil {
+		f.t.Error(err)
+	}
+	_ = f.conn.Publish(m.Headers().Get(contract.HeaderReplyTo), body)
+}
+
+func (f *fleet) decide(c sandbox.Command, seq uint64) contract.Reply {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := time.Now()
+	key := contract.ViewKey(c.Tenant, sandbox.RecordName(c.Tenant, c.SessionID))
+	e := sandbox.Decide(f.records[key], c, sandbox.Facts{Sequence: seq, Now: now})
+	if e.Refuse != nil {
+		return contract.Reply{CommandID: c.ID, Code: sandbox.CodeOf(e.Refuse), Message: sandbox.MessageOf(e.Refuse)}
+	}
+	if r := e.Next; r != nil {
+		if r.RuntimeID == "" {
+			r.RuntimeID, r.SessionKey = sandbox.NewRuntimeID(), sandbox.NewKey()
+			r.Route = f.url.NewRoute(r.RuntimeID, sandbox.DefaultPorts)
+		}
+		if e.RotateKey {
+			r.SessionKey = sandbox.NewKey()
+		}
+		f.records[key] = r
+	}
+	r := f.records[key]
+	p, err := f.store.Put(context.Background(), key, views.Source{
+		Observe: func(prev *sandbox.View) sandbox.View {
+			v, _ := sandbox.Observe(r, nil, prev, seq, sandbox.DefaultPolicy, now)
+			return v
+		},
+		Live: func(context.Context) (bool, error) { return true, nil },
+		Born: r.CreatedAt,
+	}, now)
+	if err != nil {
+		return contract.Reply{CommandID: c.ID, Code: sandbox.CodeInternal, Message: strings.ToUpper(err.Error())}
+	}
+	return contract.Reply{CommandID: c.ID, View: p.View, Revision: p.Revision}
+}

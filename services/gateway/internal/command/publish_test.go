@@ -1,0 +1,209 @@
+package command_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"github.com/sandbar-io/sandbar/pkg/contract"
+	"github.com/sandbar-io/sandbar/pkg/natsx"
+	"github.com/sandbar-io/sandbar/pkg/sandbox"
+	"github.com/sandbar-io/sandbar/services/gateway/internal/command"
+)
+
+func TestNATSAway(t *testing.T) {
+	t.Parallel()
+	gone := startServer(t)
+	connected := connect(t, gone.ClientURL())
+	if err := connected.FlushTimeout(time.Second); err != nil {
+		t.Fatal(err)
+	}
+	gone.Shutdown()
+	gone.WaitForShutdown()
+	// Until the client has seen it, a publish may have arrived.
+	await(t, "the disconnection is seen", func() bool { return !connected.IsConnected() })
+	for name, conn := range map[string]*natsx.Conn{
+		"never connected": connect(t, "nats://127.0.0.1:1"),
+		"gone":            connected,
+	} {
+		t.Run(name, func(t *testing.T) {
+			begin := time.Now()
+			_, err := newSender(t, conn, newMemory(), true).Do(t.Context(), start("s"), command.Origin{})
+			if sandbox.CodeOf(err) != sandbox.CodeUnavailable {
+				t.Errorf("Do: %v", err)
+			}
+			if took := time.Since(begin); took > fast.Deadline/2 {
+				t.Errorf("it took %s", took)
+			}
+		})
+	}
+}
+
+func TestNoProvisioner(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	conn := connect(t, s.ClientURL())
+	if _, err := conn.EnsureCommands(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_, err := newSender(t, conn, newMemory(), false).Do(t.Context(), start("s"), command.Origin{})
+	if sandbox.CodeOf(err) != sandbox.CodeUnavailable || !strings.Contains(sandbox.MessageOf(err), "nothing was done") {
+		t.Errorf("Do: %v", err)
+	}
+	stream, err := conn.JS.Stream(t.Context(), contract.CommandStream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := stream.CachedInfo().State.Msgs; n != 0 {
+		t.Errorf("%d commands were stored", n)
+	}
+}
+
+func TestNoStream(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	_, err := newSender(t, connect(t, s.ClientURL()), newMemory(), true).Do(t.Context(), start("s"), command.Origin{})
+	if sandbox.CodeOf(err) != sandbox.CodeUnavailable {
+		t.Errorf("Do: %v", err)
+	}
+}
+
+// After NATS was emptied the queue is made again while a command waits for it.
+func TestStreamComes(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	sender := newSender(t, connect(t, s.ClientURL()), newMemory(), true)
+	done := make(chan error, 1)
+	go func() {
+		_, err := sender.Do(t.Context(), start("s"), command.Origin{})
+		done <- err
+	}()
+	startProvisioner(t, s.ClientURL(), func(_ int, d delivery) *contract.Reply { return accept(t, d.command, 1) })
+	if err := <-done; err != nil {
+		t.Errorf("Do: %v", err)
+	}
+}
+
+func TestStreamFull(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	conn := connect(t, s.ClientURL())
+	_, err := conn.JS.CreateStream(t.Context(), jetstream.StreamConfig{
+		Name: contract.CommandStream, Subjects: []string{contract.AllCommands}, Discard: jetstream.DiscardNew, MaxMsgs: 1,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.JS.Publish(t.Context(), contract.CommandSubject(sandbox.Start, "t", "r"), nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := newSender(t, conn, newMemory(), true).Do(t.Context(), start("s"), command.Origin{}); sandbox.CodeOf(err) != sandbox.CodeUnavailable {
+		t.Errorf("Do: %v", err)
+	}
+}
+
+// A subscriber that is no stream takes the command and acknowledges nothing, as
+// a stream does whose acknowledgement is lost.
+func TestAcknowledgementLost(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	conn := connect(t, s.ClientURL())
+	ids, sent := map[string]bool{}, 0
+	done := make(chan struct{})
+	sub, err := conn.Subscribe(contract.AllCommands, func(m *nats.Msg) { ids[m.Header.Get(nats.MsgIdHdr)] = true; sent++ })
+	if err != nil {
+		t.Fatal(err)
+	}
+	sub.SetClosedHandler(func(string) { close(done) })
+	_, err = newSender(t, conn, newMemory(), true).Do(t.Context(), start("s"), command.Origin{})
+	if sandbox.CodeOf(err) != sandbox.CodeTimeout {
+		t.Errorf("Do: %v: what may be stored must not be called undone", err)
+	}
+	if err := sub.Drain(); err != nil {
+		t.Fatal(err)
+	}
+	<-done
+	if len(ids) != 1 || sent < 2 {
+		t.Errorf("%d messages with %d ids, want several with one", sent, len(ids))
+	}
+}
+
+func TestReplyBeforeAcknowledgement(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	conn := connect(t, s.ClientURL())
+	p := &provisioner{nc: conn.Conn}
+	_, err := conn.Subscribe(contract.AllCommands, func(m *nats.Msg) {
+		cmd, err := contract.DecodeCommand(m.Subject, m.Data)
+		if err != nil {
+			t.Error(err)
+		}
+		p.reply(t, delivery{cmd, m.Header}, *accept(t, cmd, 1))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	if _, err := newSender(t, conn, newMemory(), true).Do(t.Context(), start("s"), command.Origin{}); err != nil {
+		t.Errorf("Do: %v", err)
+	}
+	if took := time.Since(begin); took >= fast.Ack {
+		t.Errorf("it waited %s for the acknowledgement", took)
+	}
+}
+
+func TestTooLarge(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	c := start("s")
+	c.Spec.Environment = map[string]string{"A": strings.Repeat("<", 400<<10)} // six bytes each in JSON
+	_, err := newSender(t, connect(t, s.ClientURL()), newMemory(), true).Do(t.Context(), c, command.Origin{})
+	if sandbox.CodeOf(err) != sandbox.CodeTooLarge {
+		t.Errorf("Do: %v", err)
+	}
+}
+
+func TestPresence(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	conn := connect(t, s.ClientURL())
+	var p command.Presence
+	if !p.Present() {
+		t.Error("absent before anyone was asked")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = p.Watch(ctx, conn, zap.NewNop()) }()
+	await(t, "absent", func() bool { return !p.Present() })
+	svc, err := connect(t, s.ClientURL()).Announce(command.Provisioner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	await(t, "present", p.Present)
+	if err := svc.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "absent again", func() bool { return !p.Present() })
+	cancel()
+	<-done
+}
+
+// await polls what has no event to wait for.
+func await(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	end := time.After(10 * time.Second)
+	for !is() {
+		select {
+		case <-tick.C:
+		case <-end:
+			t.Fatalf("not within 10 s: %s", what)
+		}
+	}
+}

@@ -1,0 +1,52 @@
+package proxy
+
+import (
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+const (
+	dialTimeout = 5 * time.Second
+	// A node that is gone is noticed after 15 + 4×5 = 35 s. Nothing else bounds
+	// how long a sandbox may take to answer.
+	keepAliveIdle, keepAliveInterval, keepAliveCount = 15 * time.Second, 5 * time.Second, 4
+	// continueTimeout is how long a sandbox has to accept or refuse a body that
+	// the client only announced.
+	continueTimeout = time.Second
+	// idlePerSandbox is above the requests that one sandbox's clients make at
+	// the same time.
+	idlePerSandbox = 32
+	// maxHeader bounds what an untrusted sandbox can make the router hold.
+	maxHeader = 256 << 10
+)
+
+func newTransport(idle time.Duration) *http.Transport {
+	d := &net.Dialer{Timeout: dialTimeout, KeepAliveConfig: net.KeepAliveConfig{
+		Enable: true, Idle: keepAliveIdle, Interval: keepAliveInterval, Count: keepAliveCount,
+	}}
+	return &http.Transport{
+		Proxy:                  nil, // never by an environment's proxy
+		DialContext:            d.DialContext,
+		DisableCompression:     true, // bodies pass as they are
+		MaxIdleConnsPerHost:    idlePerSandbox,
+		IdleConnTimeout:        idle,
+		ExpectContinueTimeout:  continueTimeout,
+		MaxResponseHeaderBytes: maxHeader,
+	}
+}
+
+// buffers are what bodies are copied through.
+type buffers struct{ pool sync.Pool }
+
+const bufferSize = 32 << 10
+
+func (b *buffers) Get() []byte {
+	if p, ok := b.pool.Get().(*[bufferSize]byte); ok {
+		return p[:]
+	}
+	return new([bufferSize]byte)[:]
+}
+
+func (b *buffers) Put(p []byte) { b.pool.Put((*[bufferSize]byte)(p)) }

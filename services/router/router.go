@@ -1,0 +1,112 @@
+// Package router is the data path: HTTP and WebSocket from clients straight to
+// the pods of sandboxes, by host or path. It knows the state of every sandbox
+// from the views, and reports when traffic last passed.
+package router
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/sandbar-io/sandbar/pkg/natsx"
+	"github.com/sandbar-io/sandbar/pkg/obs"
+	"github.com/sandbar-io/sandbar/pkg/run"
+	"github.com/sandbar-io/sandbar/pkg/sandbox"
+	"github.com/sandbar-io/sandbar/pkg/views"
+	"github.com/sandbar-io/sandbar/services/router/internal/activity"
+	"github.com/sandbar-io/sandbar/services/router/internal/proxy"
+)
+
+// Limits of clients' connections. There is none on a whole request or answer.
+const (
+	readHeaderTimeout = 10 * time.Second
+	// idleTimeout is above that of the load balancers in front (600 s is the
+	// longest known): the one that reuses a connection must be first to drop it.
+	idleTimeout    = 620 * time.Second
+	maxHeaderBytes = 64 << 10
+)
+
+// Run runs the router until ctx ends.
+func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
+	traffic, err := listen(cfg.ListenAddress, cfg.Port)
+	if err != nil {
+		return err
+	}
+	defer closeQuietly(traffic)
+	probes, err := listen(cfg.ListenAddress, cfg.HealthPort)
+	if err != nil {
+		return err
+	}
+	defer closeQuietly(probes)
+	conn, err := natsx.Connect("router", cfg.NATS, log)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if _, err := conn.Announce("router"); err != nil {
+		return err
+	}
+	registry := obs.NewRegistry()
+	follower := views.NewFollower(conn.JS, nil, log) // nil: the router cannot open session keys
+	known := source{follower.Memory(), follower}
+	tracker := activity.NewTracker()
+	handler := proxy.New(proxy.Config{
+		Pattern: cfg.URL.Pattern(), Ports: cfg.URL.Ports(), TrustForwarded: cfg.TrustForwarded, UpstreamIdle: cfg.UpstreamIdle,
+		Views: known, Activity: tracker, Metrics: proxy.NewMetrics(registry), Log: log,
+	})
+	defer handler.Close()
+	reporter := activity.NewReporter(tracker, activity.Bucket{JS: conn.JS}, known.alive, log)
+	health := &health{conn: conn, follower: follower, metrics: obs.Handler(registry)}
+
+	g := run.NewGroup(ctx)
+	g.Serve(newServer(handler, log, handler.CloseUpgraded), traffic, func() { _ = 0 })
+	g.Serve(newServer(health, log, func() {}), probes, func() {})
+	g.Add(follower.Run)
+	g.Add(reporter.Run)
+	log.Info("serving", zap.Stringer("address", traffic.Addr()), zap.Stringer("health_address", probes.Addr()))
+	return g.Run()
+}
+
+func listen(address string, port int) (net.Listener, error) {
+	l, err := net.Listen("tcp", net.JoinHostPort(address, strconv.Itoa(port)))
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	return l, nil
+}
+
+// closeQuietly closes a listener that its server may have closed already.
+func closeQuietly(l net.Listener) { _ = l.Close() }
+
+func newServer(h http.Handler, log *zap.Logger, onShutdown func()) *http.Server {
+	errorLog, err := zap.NewStdLogAt(log, zap.WarnLevel)
+	if err != nil {
+		panic(err) // the level is a constant
+	}
+	srv := &http.Server{
+		Handler: h, ErrorLog: errorLog,
+		ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		DisableGeneralOptionsHandler: true, // OPTIONS * is the sandbox's to answer
+	}
+	srv.RegisterOnShutdown(onShutdown)
+	return srv
+}
+
+// source is a follower as the proxy sees it.
+type source struct {
+	*views.Memory
+	follower *views.Follower
+}
+
+func (s source) ReadIndex(ctx context.Context) error { return s.follower.ReadIndex(ctx) }
+
+// alive: activity of a sandbox that is stopped or unknown is not told.
+func (s source) alive(runtimeID string) bool {
+	v := s.Runtime(runtimeID)
+	return v != nil && v.Status != sandbox.StatusStopped
+}

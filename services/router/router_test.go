@@ -1,0 +1,281 @@
+package router_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/sandbar-io/sandbar/pkg/natsx"
+	"github.com/sandbar-io/sandbar/pkg/run"
+	"github.com/sandbar-io/sandbar/pkg/sandbox"
+	"github.com/sandbar-io/sandbar/services/router"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// service is a router that runs.
+type service struct {
+	*testing.T
+	traffic, health string
+	stop            context.CancelFunc
+	ended           chan error
+	client          *http.Client
+}
+
+func start(t *testing.T, natsURL string, agent http.Handler) *service {
+	t.Helper()
+	upstream := httptest.NewServer(agent)
+	t.Cleanup(upstream.Close)
+	cfg, err := run.Parse[router.Config]([]string{
+		"BASE_DOMAIN=sandbar.test", "LISTEN_ADDRESS=127.0.0.1", "ROUTER_PORT=0", "HEALTH_PORT=0", "NATS_URL=" + natsURL,
+		fmt.Sprint("AGENT_SERVER_PORT=", upstream.Listener.Addr().(*net.TCPAddr).Port),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	core, logs := observer.New(zap.InfoLevel)
+	serving := make(chan struct{})
+	hook := zap.Hooks(func(e zapcore.Entry) error {
+		if e.Message == "serving" {
+			close(serving)
+		}
+		return nil
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	s := &service{T: t, stop: cancel, ended: make(chan error, 1)}
+	go func() { s.ended <- router.Run(ctx, cfg, zap.New(core, hook)) }()
+	t.Cleanup(func() { s.stop(); <-s.ended })
+	select {
+	case <-serving:
+	case err := <-s.ended:
+		s.ended <- err
+		t.Fatal(err)
+	}
+	said := logs.FilterMessage("serving").All()[0].ContextMap()
+	s.traffic, s.health = fmt.Sprint(said["address"]), fmt.Sprint(said["health_address"])
+	s.client = &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
+		if strings.HasSuffix(address, ".sandbar.test:80") {
+			address = s.traffic
+		}
+		return (&net.Dialer{}).DialContext(ctx, "tcp", address)
+	}}}
+	t.Cleanup(s.client.CloseIdleConnections)
+	return s
+}
+
+func (s *service) get(url string) (int, string) {
+	s.Helper()
+	r, err := http.NewRequestWithContext(s.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		s.Fatal(err)
+	}
+	res, err := s.client.Do(r)
+	if err != nil {
+		s.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		s.Fatal(err)
+	}
+	return res.StatusCode, string(body)
+}
+
+const sandboxURL = "http://" + session + ".sandbar.test/x"
+
+// want asks until the status comes; it may change at any time.
+func (s *service) want(url string, status int) string {
+	s.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		got, body := s.get(url)
+		if got == status {
+			return body
+		}
+		if time.Now().After(deadline) {
+			s.Fatalf("%s: %d %s, want %d", url, got, body, status)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func TestTheLifeOfASandbox(t *testing.T) {
+	t.Parallel()
+	b := newBus(t)
+	s := start(t, b.server.ClientURL(), http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }))
+	exactly := func(status int) {
+		t.Helper()
+		if got, body := s.get(sandboxURL); got != status {
+			t.Fatalf("%d %s, want %d", got, body, status)
+		}
+	}
+	exactly(503) // nothing is known to be complete
+	if body := s.want("http://"+s.health+"/readiness", 503); !strings.Contains(body, "never complete") {
+		t.Error(body)
+	}
+	b.beat()
+	s.want("http://"+s.health+"/readiness", 200)
+	// What the bucket holds is answered at once, from here on: no waiting.
+	exactly(404)
+	b.set(sandbox.StatusStarting, "")
+	exactly(503)
+	b.set(sandbox.StatusRunning, "127.0.0.1")
+	before := time.Now()
+	exactly(200)
+	b.set(sandbox.StatusPaused, "")
+	s.want(sandboxURL, 503) // one that runs is not asked about
+	b.set(sandbox.StatusRunning, "127.0.0.1")
+	exactly(200)
+	if got, _ := s.get("http://" + runtimeID + ".sandbar.test/"); got != 200 {
+		t.Error("the runtime id is no label")
+	}
+	b.activity(before)
+	b.set(sandbox.StatusStopped, "")
+	s.want(sandboxURL, 404)
+}
+
+func TestHealth(t *testing.T) {
+	t.Parallel()
+	b := newBus(t)
+	s := start(t, b.server.ClientURL(), http.NotFoundHandler())
+	b.beat()
+	b.set(sandbox.StatusPaused, "")
+	url := "http://" + s.health
+	for path, want := range map[string]int{"/health": 200, "/liveness": 200, "/metrics": 200, "/": 404, "/x": 404} {
+		if got, body := s.get(url + path); got != want {
+			t.Errorf("%s: %d %s", path, got, body)
+		}
+	}
+	s.want(url+"/readiness", 200)
+	s.get(sandboxURL)
+	_, metrics := s.get(url + "/metrics")
+	if !strings.Contains(metrics, `sandbar_router_requests_total{code="5xx",service="agent"} 1`) {
+		t.Error("the request is not counted")
+	}
+	var ready struct {
+		Status string
+		NATS   struct{ Connected bool }
+		Views  struct {
+			AgeMS     *int64 `json:"age_ms"`
+			Leader    string
+			Sandboxes int
+		}
+	}
+	_, body := s.get(url + "/readiness")
+	if err := json.Unmarshal([]byte(body), &ready); err != nil || ready.Status != "ready" || !ready.NATS.Connected ||
+		ready.Views.AgeMS == nil || *ready.Views.AgeMS < 0 || ready.Views.Leader != "watcher-1" || ready.Views.Sandboxes != 1 {
+		t.Error(body, err)
+	}
+	// A trouble that all replicas share does not take them all out.
+	b.server.Shutdown()
+	for !strings.Contains(body, `"degraded"`) {
+		time.Sleep(10 * time.Millisecond)
+		body = s.want(url+"/readiness", 200)
+	}
+	if got, _ := s.get(sandboxURL); got != 503 {
+		t.Errorf("paused, with NATS away: %d", got)
+	}
+	if got, _ := s.get("http://other.sandbar.test/"); got != 503 {
+		t.Errorf("unknown, with NATS away: %d", got)
+	}
+}
+
+func TestStartsWithoutNATS(t *testing.T) {
+	t.Parallel()
+	s := start(t, "nats://127.0.0.1:1", http.NotFoundHandler())
+	s.want("http://"+s.health+"/health", 200)
+	s.want("http://"+s.health+"/readiness", 503)
+	s.want(sandboxURL, 503)
+}
+
+// On the way out: not ready, requests under way end well, upgraded connections
+// are closed, and what passed last is told.
+func TestDrain(t *testing.T) {
+	t.Parallel()
+	b := newBus(t)
+	finish := make(chan struct{})
+	s := start(t, b.server.ClientURL(), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") != "" {
+			c, err := websocket.Accept(w, r, nil)
+			if err == nil {
+				_, _, _ = c.Read(context.WithoutCancel(r.Context()))
+				_ = c.CloseNow()
+			}
+			return
+		}
+		_, _ = io.WriteString(w, "first\n")
+		_ = http.NewResponseController(w).Flush()
+		<-finish
+		_, _ = io.WriteString(w, "last\n")
+	}))
+	b.beat()
+	b.set(sandbox.StatusRunning, "127.0.0.1")
+	s.want("http://"+s.health+"/readiness", 200)
+	res, err := s.client.Get(sandboxURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	lines := bufio.NewReader(res.Body)
+	if line, err := lines.ReadString('\n'); line != "first\n" {
+		t.Fatal(line, err)
+	}
+	ws, _, err := websocket.Dial(t.Context(), strings.Replace(sandboxURL, "http", "ws", 1), &websocket.DialOptions{HTTPClient: s.client})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ws.CloseNow() }()
+	s.stop()
+	if body := s.want("http://"+s.health+"/readiness", 503); !strings.Contains(body, "stopping") {
+		t.Error(body)
+	}
+	if _, _, err := ws.Read(t.Context()); err == nil {
+		t.Error("the WebSocket is open")
+	}
+	select {
+	case err := <-s.ended:
+		t.Fatal("it ended before its request", err)
+	default:
+	}
+	ended := time.Now()
+	close(finish)
+	if line, err := lines.ReadString('\n'); line != "last\n" {
+		t.Error(line, err)
+	}
+	err = <-s.ended
+	s.ended <- err
+	if err != nil {
+		t.Error(err)
+	}
+	b.activity(ended)
+}
+
+func TestListenFails(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	taken := l.Addr().(*net.TCPAddr).Port
+	for _, cfg := range []router.Config{{Port: taken}, {HealthPort: taken}} {
+		cfg.ListenAddress, cfg.NATS = "127.0.0.1", natsx.Config{URL: "nats://127.0.0.1:1"}
+		if err := router.Run(t.Context(), cfg, zap.NewNop()); err == nil || !strings.Contains(err.Error(), "in use") {
+			t.Error(err)
+		}
+	}
+}

@@ -1,0 +1,187 @@
+// Package bucket takes care of the bucket of views as a whole: that it is there,
+// that it is complete, that no key is in it without a record, and that readers
+// hear that somebody does so.
+package bucket
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"github.com/sandbar-io/sandbar/pkg/contract"
+)
+
+const (
+	// beatEvery is how often the heartbeat is written and the bucket looked at.
+	beatEvery = time.Second
+	// retryEvery is how soon a pass or a watch that failed is begun again.
+	retryEvery = time.Second
+)
+
+// Records are what should be in the bucket.
+type Records interface {
+	Refresh(ctx context.Context) error // then nothing is shown that is older than the call
+	Keys() []string
+	ListObjects(ctx context.Context) error
+}
+
+// Observer looks at single keys.
+type Observer interface {
+	Pass(ctx context.Context, created time.Time, keys []string) error
+	EnqueueAll(keys []string, within time.Duration)
+	Foreign(key string, revision uint64, deleted bool)
+}
+
+// Beater writes the heartbeat.
+type Beater interface {
+	Beat(ctx context.Context, h contract.Heartbeat) error
+}
+
+// Guard is the care of one term of leadership.
+type Guard struct {
+	JS       jetstream.JetStream
+	Ensure   func(context.Context) error // makes the streams, or brings them to their form
+	Beats    Beater
+	Records  Records
+	Observer Observer
+	Identity string
+	Resync   time.Duration
+	Log      *zap.Logger
+
+	complete atomic.Bool
+	ensured  bool
+	failing  bool
+}
+
+// Complete reports whether the present bucket holds all views.
+func (g *Guard) Complete() bool { return g.complete.Load() }
+
+// Run cares until ctx ends.
+func (g *Guard) Run(ctx context.Context) {
+	defer g.complete.Store(false)
+	var s *session
+	defer func() { s.stop() }()
+	tick := time.NewTicker(beatEvery)
+	defer tick.Stop()
+	for {
+		var err error
+		if s, err = g.turn(ctx, s); ctx.Err() == nil {
+			g.report(err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// turn is one beat. A bucket of another creation time begins a new session.
+func (g *Guard) turn(ctx context.Context, s *session) (*session, error) {
+	created, err := g.find(ctx)
+	if err != nil {
+		return s, err
+	}
+	if s == nil || !s.created.Equal(created) {
+		s.stop()
+		g.complete.Store(false)
+		s = g.begin(ctx, created)
+	}
+	if !s.complete.Load() && g.wasComplete(ctx, created) {
+		s.complete.Store(true) // said by the leader before
+	}
+	g.complete.Store(s.complete.Load())
+	return s, g.Beats.Beat(ctx, contract.Heartbeat{
+		Leader: g.Identity, Time: time.Now().UTC(), Complete: s.complete.Load(), Created: created,
+	})
+}
+
+// find returns the creation time of the bucket, and makes what is missing.
+func (g *Guard) find(ctx context.Context) (time.Time, error) {
+	if !g.ensured {
+		if err := g.Ensure(ctx); err != nil {
+			return time.Time{}, err
+		}
+		g.ensured = true
+	}
+	var created time.Time
+	for _, name := range []string{contract.ActivityStream, contract.EventStream, contract.ViewStream} {
+		s, err := g.JS.Stream(ctx, name)
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			g.ensured = false
+			g.Log.Warn("a stream is gone and is made anew", zap.String("stream", name))
+		}
+		if err != nil {
+			return time.Time{}, fmt.Errorf("look at stream %s: %w", name, err)
+		}
+		created = s.CachedInfo().Created
+	}
+	return created, nil
+}
+
+func (g *Guard) wasComplete(ctx context.Context, created time.Time) bool {
+	kv, err := g.JS.KeyValue(ctx, contract.ViewBucket)
+	if err != nil {
+		return false
+	}
+	e, err := kv.Get(ctx, contract.HeartbeatKey)
+	if err != nil {
+		return false
+	}
+	h, err := contract.DecodeHeartbeat(e.Value())
+	return err == nil && h.Complete && h.Created.Equal(created)
+}
+
+// report logs when a trouble begins and when it ends.
+func (g *Guard) report(err error) {
+	switch {
+	case err != nil && !g.failing:
+		g.Log.Warn("the bucket cannot be cared for", zap.Error(err))
+	case err == nil && g.failing:
+		g.Log.Info("the bucket is cared for again")
+	}
+	g.failing = err != nil
+}
+
+// session is what runs for one creation of the bucket.
+type session struct {
+	created  time.Time
+	complete atomic.Bool
+	cancel   context.CancelFunc
+	wg       sync.WaitGroup
+}
+
+func (g *Guard) begin(ctx context.Context, created time.Time) *session {
+	g.Log.Info("a bucket is taken care of", zap.Time("created", created))
+	ctx, cancel := context.WithCancel(ctx)
+	s := &session{created: created, cancel: cancel}
+	s.wg.Go(func() { g.follow(ctx) })
+	s.wg.Go(func() { g.fill(ctx, s) })
+	s.wg.Go(func() { g.resync(ctx) })
+	return s
+}
+
+func (s *session) stop() {
+	if s != nil {
+		s.cancel()
+		s.wg.Wait()
+	}
+}
+
+// wait reports false when ctx ended.
+func wait(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

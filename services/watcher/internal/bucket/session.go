@@ -1,0 +1,147 @@
+package bucket
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"github.com/sandbar-io/sandbar/pkg/contract"
+	"github.com/sandbar-io/sandbar/pkg/failpoint"
+)
+
+const (
+	// spread is within what time a resync looks at all keys.
+	spread = 10 * time.Second
+	// keysTimeout bounds one listing of the bucket's keys.
+	keysTimeout = 30 * time.Second
+)
+
+// fill makes the full pass after which the bucket is complete. Its lists are
+// younger than the bucket, so a sandbox that they do not show has none of its
+// life before the bucket.
+func (g *Guard) fill(ctx context.Context, s *session) {
+	for {
+		start := time.Now()
+		err := g.Records.Refresh(ctx)
+		if err == nil {
+			keys := g.Records.Keys()
+			if err = g.Observer.Pass(ctx, s.created, keys); err == nil {
+				failpoint.Hit("watcher/before-complete")
+				s.complete.Store(true)
+				g.Log.Info("the bucket is complete", zap.Int("sandboxes", len(keys)), zap.Duration("took", time.Since(start)))
+				return
+			}
+		}
+		if ctx.Err() == nil {
+			g.Log.Warn("the full pass failed and is begun again", zap.Error(err))
+		}
+		if !wait(ctx, retryEvery) {
+			return
+		}
+	}
+}
+
+// follow tells the observer of what is written to the bucket.
+func (g *Guard) follow(ctx context.Context) {
+	for {
+		err := g.watch(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		g.Log.Warn("the watch of the bucket is made again", zap.Error(err))
+		if !wait(ctx, retryEvery) {
+			return
+		}
+	}
+}
+
+func (g *Guard) watch(ctx context.Context) error {
+	kv, err := g.JS.KeyValue(ctx, contract.ViewBucket)
+	if err != nil {
+		return fmt.Errorf("open the bucket: %w", err)
+	}
+	// What is there already comes too, so that no write falls between a listing
+	// and the watch.
+	w, err := kv.WatchAll(ctx, jetstream.MetaOnly())
+	if err != nil {
+		return fmt.Errorf("watch the bucket: %w", err)
+	}
+	defer func() { _ = w.Stop() }() // the connection may be gone
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case e, ok := <-w.Updates():
+			if !ok {
+				return errors.New("the watch ended")
+			}
+			if e != nil {
+				g.Observer.Foreign(e.Key(), e.Revision(), e.Operation() != jetstream.KeyValuePut)
+			}
+		}
+	}
+}
+
+// resync compares all keys with all records, at once and then every Resync.
+func (g *Guard) resync(ctx context.Context) {
+	for {
+		if err := g.compare(ctx); err != nil && ctx.Err() == nil {
+			g.Log.Warn("the keys cannot be compared with the records", zap.Error(err))
+		}
+		if !wait(ctx, g.Resync) {
+			return
+		}
+	}
+}
+
+func (g *Guard) compare(ctx context.Context) error {
+	err := g.Records.ListObjects(ctx)
+	keys, failed := g.keys(ctx)
+	all := map[string]struct{}{}
+	for _, key := range append(keys, g.Records.Keys()...) {
+		if key != contract.HeartbeatKey {
+			all[key] = struct{}{}
+		}
+	}
+	list := make([]string, 0, len(all))
+	for key := range all {
+		list = append(list, key)
+	}
+	// A few are looked at at once; ten thousand take spread.
+	g.Observer.EnqueueAll(list, min(spread, time.Duration(len(list))*time.Millisecond))
+	return errors.Join(err, failed)
+}
+
+// keys lists the keys of the bucket that are not deleted.
+func (g *Guard) keys(ctx context.Context) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, keysTimeout)
+	defer cancel()
+	kv, err := g.JS.KeyValue(ctx, contract.ViewBucket)
+	if err != nil {
+		return nil, fmt.Errorf("open the bucket: %w", err)
+	}
+	w, err := kv.WatchAll(ctx, jetstream.IgnoreDeletes(), jetstream.MetaOnly())
+	if err != nil {
+		return nil, fmt.Errorf("list the keys: %w", err)
+	}
+	defer func() { _ = w.Stop() }() // the connection may be gone
+	var out []string
+	for {
+		select {
+		case <-ctx.Done():
+			return out, fmt.Errorf("list the keys: %w", ctx.Err())
+		case e, ok := <-w.Updates():
+			if !ok {
+				return out, errors.New("list the keys: the watch ended")
+			}
+			if e == nil {
+				return out, nil
+			}
+			out = append(out, e.Key())
+		}
+	}
+}

@@ -1,0 +1,84 @@
+package observer
+
+import (
+	"context"
+	"time"
+
+	"github.com/sandbar-io/sandbar/pkg/failpoint"
+	"github.com/sandbar-io/sandbar/pkg/sandbox"
+	"github.com/sandbar-io/sandbar/pkg/views"
+	"github.com/sandbar-io/sandbar/services/watcher/internal/podwatch"
+)
+
+// observe brings view, events and commands of a record up to what was seen.
+func (o *Observer) observe(ctx context.Context, key string, seen podwatch.Seen, ps *pass) (time.Time, error) {
+	r, now := seen.Record, o.now()
+	pod := podOf(r, seen.Pods)
+	m := o.memory(key, r, pod, now)
+	if m.lost(r, pod) {
+		if ok, err := o.isLive(ctx, r); err != nil || !ok {
+			return time.Time{}, moved(err)
+		}
+	}
+	known := true
+	if sandbox.Failed(r, pod, o.cfg.Policy, now) {
+		pod.Logs, known = o.logs.Tail(ctx, key, pod)
+	}
+	var again time.Time
+	p, err := o.views.Put(ctx, key, views.Source{
+		Observe: func(prev *sandbox.View) sandbox.View {
+			v, at := sandbox.Observe(r, pod, prev, seen.Order, o.cfg.Policy, now)
+			if !known && prev != nil && prev.RuntimeID == v.RuntimeID && prev.Incarnation == v.Incarnation {
+				v.PodLogs = prev.PodLogs
+			}
+			again = at
+			return v
+		},
+		Live:      func(ctx context.Context) (bool, error) { return o.isLive(ctx, r) },
+		Born:      r.CreatedAt,
+		Published: func(t sandbox.Transition) bool { return o.events.Published(r.Tenant, t) },
+	}, now)
+	if err != nil {
+		return time.Time{}, err
+	}
+	failpoint.Hit("watcher/after-view-write")
+	o.know(key, p.Revision)
+	ps.settle(key, p.Created)
+	if err := o.events.Publish(ctx, p.View); err != nil {
+		return time.Time{}, err
+	}
+	failpoint.Hit("watcher/after-events")
+	next, err := o.command(ctx, seen, m, now)
+	return earlier(again, next), err
+}
+
+// podOf is the pod that the record's view is made of: a copy, or nil.
+func podOf(r *sandbox.Record, pods []sandbox.Pod) *sandbox.Pod {
+	for _, p := range pods {
+		if p.RecordUID == r.UID && p.RuntimeID == r.RuntimeID && p.Incarnation == r.Incarnation {
+			return &p
+		}
+	}
+	return nil
+}
+
+// isLive reports whether the record is still the one that was seen.
+func (o *Observer) isLive(ctx context.Context, r *sandbox.Record) (bool, error) {
+	live, _, err := o.records.Live(ctx, r.Name)
+	return err == nil && live != nil && live.UID == r.UID && live.Generation == r.Generation, err
+}
+
+func moved(err error) error {
+	if err != nil {
+		return err
+	}
+	return views.ErrMoved
+}
+
+// earlier is the earlier of two times, of which the zero one means never.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}

@@ -1,0 +1,205 @@
+// Package observer decides, sandbox by sandbox, what follows from what is seen
+// of it: its view, its events, a reconcile where the cluster is not as the
+// record wants it, a purge, the end of a key without a record.
+package observer
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+	"k8s.io/client-go/util/workqueue"
+
+	"github.com/sandbar-io/sandbar/pkg/contract"
+	"github.com/sandbar-io/sandbar/pkg/sandbox"
+	"github.com/sandbar-io/sandbar/pkg/views"
+	"github.com/sandbar-io/sandbar/services/watcher/internal/meter"
+	"github.com/sandbar-io/sandbar/services/watcher/internal/podwatch"
+)
+
+// Records is what Kubernetes says.
+type Records interface {
+	Look(record string) podwatch.Seen
+	// Live asks the API server; exists is true too for a record that cannot be
+	// read.
+	Live(ctx context.Context, record string) (r *sandbox.Record, exists bool, err error)
+}
+
+// Views is the bucket.
+type Views interface {
+	Read(ctx context.Context, key string) (views.Present, error)
+	Put(ctx context.Context, key string, src views.Source, now time.Time) (views.Present, error)
+	Delete(ctx context.Context, key string, revision uint64) (bool, error)
+}
+
+// Events publishes transitions.
+type Events interface {
+	Publish(ctx context.Context, v *sandbox.View) error
+	Published(tenant string, t sandbox.Transition) bool
+	Forget(v *sandbox.View)
+}
+
+// Commands sends commands.
+type Commands interface {
+	Send(ctx context.Context, c sandbox.Command, now time.Time) error
+}
+
+// Logs holds the last lines of failed containers.
+type Logs interface {
+	Tail(ctx context.Context, key string, p *sandbox.Pod) (string, bool)
+}
+
+// Config says how patient the observer is and how much it does at once.
+type Config struct {
+	Policy     sandbox.Policy
+	PurgeAfter time.Duration
+	Workers    int
+}
+
+// A look that failed is done again, at first after minRetry. One that is due
+// again for the time alone is not done more often than each minAgain, whatever
+// clock the time came from.
+const (
+	minRetry = 20 * time.Millisecond
+	maxRetry = 5 * time.Second
+	minAgain = 50 * time.Millisecond
+)
+
+// Observer looks at keys. All of it belongs to one term of leadership.
+type Observer struct {
+	cfg      Config
+	records  Records
+	views    Views
+	events   Events
+	commands Commands
+	logs     Logs
+	meter    *meter.Meter
+	log      *zap.Logger
+	now      func() time.Time
+
+	queue workqueue.TypedRateLimitingInterface[string]
+
+	mu        sync.Mutex
+	memories  map[string]*memory
+	revisions map[string]uint64 // the last that this one knows of, by key
+	pass      *pass
+}
+
+// New returns an observer that Run starts. now is the clock.
+func New(cfg Config, records Records, v Views, e Events, c Commands, l Logs, m *meter.Meter, log *zap.Logger, now func() time.Time) *Observer {
+	return &Observer{
+		cfg: cfg, records: records, views: v, events: e, commands: c, logs: l, meter: m, log: log, now: now,
+		queue: workqueue.NewTypedRateLimitingQueue(
+			workqueue.NewTypedItemExponentialFailureRateLimiter[string](minRetry, maxRetry)),
+		memories: map[string]*memory{}, revisions: map[string]uint64{},
+	}
+}
+
+// Run looks at what is enqueued until ctx ends.
+func (o *Observer) Run(ctx context.Context) {
+	var wg sync.WaitGroup
+	for range o.cfg.Workers {
+		wg.Go(func() {
+			for o.next(ctx) {
+			}
+		})
+	}
+	<-ctx.Done()
+	o.queue.ShutDown()
+	wg.Wait()
+}
+
+// Enqueue has a key looked at; the queue gives no key to two workers.
+func (o *Observer) Enqueue(key string) { o.queue.Add(key) }
+
+// EnqueueAll has all keys looked at within a time, so that they do not stand in
+// the way of what changes meanwhile.
+func (o *Observer) EnqueueAll(keys []string, within time.Duration) {
+	for _, key := range keys {
+		o.queue.AddAfter(key, time.Duration(rand.Int64N(int64(within)+1)))
+	}
+}
+
+// Foreign says that the bucket now holds something under a key. What this
+// observer did not write itself is looked at: it may carry events, and it may be
+// older than what is to be seen.
+func (o *Observer) Foreign(key string, revision uint64, deleted bool) {
+	_, record, ok := contract.ParseViewKey(key)
+	if !ok {
+		return
+	}
+	if deleted {
+		if o.records.Look(record).Record != nil {
+			o.Enqueue(key)
+		}
+		return
+	}
+	o.mu.Lock()
+	known := o.revisions[key]
+	o.mu.Unlock()
+	if revision > known {
+		o.Enqueue(key)
+	}
+}
+
+func (o *Observer) next(ctx context.Context) bool {
+	key, down := o.queue.Get()
+	if down || ctx.Err() != nil {
+		return false
+	}
+	defer o.queue.Done(key)
+	start := time.Now()
+	again, err := o.look(ctx, key)
+	o.meter.Looks.Observe(time.Since(start).Seconds())
+	if err != nil {
+		if o.queue.NumRequeues(key) == 0 && ctx.Err() == nil && !errors.Is(err, views.ErrMoved) {
+			o.log.Warn("a sandbox must be looked at again", zap.String("key", key), zap.Error(err))
+		}
+		o.meter.Failures.Inc()
+		o.queue.AddRateLimited(key)
+		return true
+	}
+	o.queue.Forget(key)
+	if !again.IsZero() {
+		o.queue.AddAfter(key, max(again.Sub(o.now()), minAgain))
+	}
+	return true
+}
+
+// look does all that is to be done for a key now, and says when to look again
+// although nothing changed; the zero time means never.
+func (o *Observer) look(ctx context.Context, key string) (time.Time, error) {
+	tenant, name, ok := contract.ParseViewKey(key)
+	if !ok {
+		return time.Time{}, nil // a later version's
+	}
+	p := o.present()
+	seen := o.records.Look(name)
+	switch {
+	case seen.Unknown:
+		return time.Time{}, nil
+	case seen.Record == nil || seen.Record.Tenant != tenant:
+		created, err := o.remove(ctx, key, tenant, name, seen.Order)
+		if err == nil {
+			p.settle(key, created)
+		}
+		return time.Time{}, err
+	}
+	return o.observe(ctx, key, seen, p)
+}
+
+func (o *Observer) know(key string, revision uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.revisions[key] = max(o.revisions[key], revision)
+}
+
+func (o *Observer) forget(key string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.revisions, key)
+	delete(o.memories, key)
+}

@@ -1,0 +1,63 @@
+package observer
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// pass is a full pass over all records for one creation of the bucket.
+type pass struct {
+	created time.Time
+
+	mu   sync.Mutex
+	left map[string]struct{}
+	done chan struct{}
+}
+
+// Pass returns when each of the keys was looked at, from now on, and stands in
+// the bucket of that creation time or has no record any more.
+func (o *Observer) Pass(ctx context.Context, created time.Time, keys []string) error {
+	p := &pass{created: created, left: map[string]struct{}{}, done: make(chan struct{})}
+	for _, key := range keys {
+		p.left[key] = struct{}{}
+	}
+	if len(keys) == 0 {
+		close(p.done)
+	}
+	o.mu.Lock()
+	o.pass = p
+	o.mu.Unlock()
+	for _, key := range keys {
+		o.Enqueue(key)
+	}
+	select {
+	case <-p.done:
+		o.meter.Passes.Inc()
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// present is the pass that a look which begins now counts for.
+func (o *Observer) present() *pass {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.pass
+}
+
+func (p *pass) settle(key string, created time.Time) {
+	if p == nil || !created.Equal(p.created) {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, ok := p.left[key]; !ok {
+		return
+	}
+	delete(p.left, key)
+	if len(p.left) == 0 {
+		close(p.done)
+	}
+}

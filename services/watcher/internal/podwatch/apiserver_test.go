@@ -1,0 +1,221 @@
+//go:build apiserver
+
+package podwatch_test
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/rest"
+
+	"github.com/sandbar-io/sandbar/pkg/kube"
+	"github.com/sandbar-io/sandbar/pkg/sandbox"
+	"github.com/sandbar-io/sandbar/services/watcher/internal/podwatch"
+	"github.com/sandbar-io/sandbar/services/watcher/internal/testbed"
+)
+
+func TestMain(m *testing.M) {
+	// Idle connections to the API server stay in client-go's cache.
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("golang.org/x/net/http2.(*ClientConn).readLoop"))
+}
+
+// freezer is a network in which watches can be frozen: no byte comes any more,
+// and no error.
+type freezer struct {
+	next http.RoundTripper
+	mu   sync.Mutex
+	open []*body
+}
+
+type body struct {
+	io.ReadCloser
+	frozen atomic.Bool
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if b.frozen.Load() {
+		<-b.closed
+		return 0, io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
+func (b *body) Close() error {
+	b.once.Do(func() { close(b.closed) })
+	return b.ReadCloser.Close()
+}
+
+func (f *freezer) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := f.next.RoundTrip(r)
+	if err != nil || r.URL.Query().Get("watch") == "" {
+		return resp, err
+	}
+	b := &body{ReadCloser: resp.Body, closed: make(chan struct{})}
+	resp.Body = b
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.open = append(f.open, b)
+	return resp, nil
+}
+
+// freeze freezes the watches that are open; later ones are well.
+func (f *freezer) freeze() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, b := range f.open {
+		b.frozen.Store(true)
+	}
+}
+
+type bench struct {
+	k8s      *testbed.Cluster
+	net      *freezer
+	w        *podwatch.Watch
+	restarts atomic.Int64
+	told     sync.Map
+}
+
+func newBench(t *testing.T, every time.Duration) *bench {
+	t.Helper()
+	b := &bench{k8s: testbed.NewCluster(t), net: &freezer{}}
+	cfg := rest.CopyConfig(b.k8s.Config)
+	cfg.Wrap(func(rt http.RoundTripper) http.RoundTripper { b.net.next = rt; return b.net })
+	b.w = podwatch.New(kubernetes.NewForConfigOrDie(cfg), metadata.NewForConfigOrDie(cfg), podwatch.Config{
+		Namespace: b.k8s.Namespace, Routes: true, CheckEvery: every, CheckAgain: 300 * time.Millisecond, Restarts: func() { b.restarts.Add(1) },
+	}, zap.NewNop())
+	b.w.Subscribe(func(key string) { b.told.Store(key, true) })
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = b.w.Run(ctx) }) // ends with ctx
+	t.Cleanup(func() { cancel(); wg.Wait() })
+	<-b.w.Synced()
+	return b
+}
+
+func (b *bench) shows(r *sandbox.Record) bool {
+	s := b.w.Look(r.Name)
+	return s.Record != nil && s.Record.Generation == r.Generation
+}
+
+func TestRecordsAndTheirPodsAreShown(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, time.Hour)
+	r := b.k8s.Start("one")
+	testbed.Eventually(t, "the record is shown", func() bool { return b.shows(r) })
+	pod := b.k8s.MakePod(r)
+	b.k8s.SetReady(pod, true)
+	testbed.Eventually(t, "its pod is shown", func() bool {
+		s := b.w.Look(r.Name)
+		return len(s.Pods) == 1 && s.Pods[0].Ready && s.Order >= s.Pods[0].Order
+	})
+	if _, told := b.told.Load(testbed.Key(r)); !told {
+		t.Error("nobody was told")
+	}
+	got := b.w.Look(r.Name).Record
+	if got.SessionKey != r.SessionKey || got.SecretKey != "" || got.Spec.Environment != nil || got.Spec.Image != "agent:1" {
+		t.Errorf("kept of the record: %+v", got)
+	}
+	before := b.w.Look(r.Name).Order
+	b.k8s.RemovePod(pod)
+	testbed.Eventually(t, "its end is shown", func() bool {
+		s := b.w.Look(r.Name)
+		return len(s.Pods) == 0 && s.Order > before
+	})
+	if live, exists, err := b.w.Live(t.Context(), r.Name); err != nil || !exists || live.UID != r.UID {
+		t.Errorf("live: %+v %v %v", live, exists, err)
+	}
+	b.k8s.Purge(r)
+	testbed.Eventually(t, "the record's end is shown", func() bool { return b.w.Look(r.Name).Record == nil })
+	if _, exists, err := b.w.Live(t.Context(), r.Name); err != nil || exists {
+		t.Errorf("live after its end: %v %v", exists, err)
+	}
+}
+
+func TestAFrozenWatchIsNoticed(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 300*time.Millisecond)
+	one, gone := b.k8s.Start("one"), b.k8s.Start("gone")
+	testbed.Eventually(t, "the records are shown", func() bool { return b.shows(one) && b.shows(gone) })
+	b.net.freeze()
+	two := b.k8s.Start("two")
+	changed := b.k8s.Change(one, func(r *sandbox.Record) { r.Desired = sandbox.Paused })
+	b.k8s.Purge(gone)
+	b.k8s.MakePod(two)
+	testbed.Eventually(t, "what the watch hid is shown", func() bool {
+		return b.shows(two) && b.shows(changed) && !b.shows(gone) && len(b.w.Look(two.Name).Pods) == 1
+	})
+	if n := b.restarts.Load(); n != 2 {
+		t.Errorf("%d watches were made anew, want those of records and of pods", n)
+	}
+	for _, key := range []*sandbox.Record{two, gone} {
+		if _, told := b.told.Load(testbed.Key(key)); !told {
+			t.Errorf("nobody was told of %s", key.SessionID)
+		}
+	}
+}
+
+func TestABusyWatchIsNotTakenForAFrozenOne(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 100*time.Millisecond)
+	r := b.k8s.Start("busy")
+	for range 300 {
+		r = b.k8s.Change(r, func(*sandbox.Record) {})
+	}
+	testbed.Eventually(t, "the last change is shown", func() bool { return b.shows(r) })
+	if n := b.restarts.Load(); n != 0 {
+		t.Errorf("%d watches were made anew", n)
+	}
+}
+
+func TestRefreshShowsWhatAFrozenWatchHides(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, time.Hour)
+	b.net.freeze()
+	r := b.k8s.Start("one")
+	b.k8s.MakePod(r)
+	if err := b.w.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if !b.shows(r) || len(b.w.Look(r.Name).Pods) != 1 || len(b.w.Keys()) != 1 {
+		t.Errorf("after Refresh: %+v", b.w.Look(r.Name))
+	}
+}
+
+func TestObjectsAreListed(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, time.Hour)
+	r := b.k8s.Start("one")
+	_, err := b.k8s.Client.CoreV1().PersistentVolumeClaims(b.k8s.Namespace).Create(t.Context(), &corev1.PersistentVolumeClaim{
+		ObjectMeta: metav1.ObjectMeta{Name: r.RuntimeID, Labels: kube.ObjectLabels(r)},
+		Spec: corev1.PersistentVolumeClaimSpec{
+			AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOncePod},
+			Resources:   corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}},
+		},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	if err := b.w.ListObjects(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s := b.w.Look(r.Name)
+	if len(s.Objects) != 1 || !s.Objects[0].Volume || s.Objects[0].RecordUID != r.UID || s.ObjectsAt.Before(start) {
+		t.Errorf("objects %+v at %v", s.Objects, s.ObjectsAt)
+	}
+}

@@ -1,0 +1,212 @@
+package podwatch
+
+import (
+	"sync"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/sandbar-io/sandbar/pkg/kube"
+)
+
+// entry is one object as the store holds it.
+type entry[T any] struct {
+	rv    uint64
+	value T
+}
+
+// store holds the objects of one kind, decoded, indexed by the record that they
+// belong to. A reflector feeds it through cache.ReflectorStore; a live list may
+// be put in beside it. It never goes back: what is not younger than all it has
+// taken in is dropped, so a list from an API server that lags, or events from
+// before a live list, change nothing. version is therefore the resourceVersion
+// up to which it is complete, and an informer's LastSyncResourceVersion is not:
+// that one runs ahead of the indexer.
+type store[T any] struct {
+	decode    func(obj any) T
+	record    func(T) string // the record's name, "" for none
+	changed   func(T)        // told of every value that came or went
+	transform cache.TransformFunc
+
+	mu       sync.RWMutex
+	byName   map[string]entry[T]
+	byRecord map[string]map[string]struct{}
+	version  uint64
+	once     sync.Once
+	synced   chan struct{}
+}
+
+func newStore[T any](decode func(any) T, record func(T) string, changed func(T), trim cache.TransformFunc) *store[T] {
+	return &store[T]{
+		decode: decode, record: record, changed: changed, transform: trim,
+		byName: map[string]entry[T]{}, byRecord: map[string]map[string]struct{}{}, synced: make(chan struct{}),
+	}
+}
+
+// Transformer lets the reflector drop what nobody reads before it gathers a
+// whole list.
+func (s *store[T]) Transformer() cache.TransformFunc { return s.transform }
+
+// Add takes an object that a watch showed.
+func (s *store[T]) Add(obj any) error { return s.put(obj) }
+
+// Update takes an object that a watch showed changed.
+func (s *store[T]) Update(obj any) error { return s.put(obj) }
+
+func (s *store[T]) put(obj any) error {
+	m, err := meta.Accessor(obj)
+	if err != nil {
+		return err
+	}
+	rv, v := kube.Order(m.GetResourceVersion()), s.decode(obj)
+	s.mu.Lock()
+	if rv <= s.version {
+		s.mu.Unlock()
+		return nil
+	}
+	s.version = rv
+	old, had := s.set(m.GetName(), entry[T]{rv, v})
+	s.mu.Unlock()
+	if had {
+		s.changed(old.value)
+	}
+	s.changed(v)
+	return nil
+}
+
+// Delete takes an object that a watch showed gone; its resourceVersion is that
+// of the deletion.
+func (s *store[T]) Delete(obj any) error {
+	m, err := meta.Accessor(obj)
+	if err != nil {
+		return err
+	}
+	rv := kube.Order(m.GetResourceVersion())
+	s.mu.Lock()
+	if rv <= s.version {
+		s.mu.Unlock()
+		return nil
+	}
+	s.version = rv
+	old, had := s.unset(m.GetName())
+	s.mu.Unlock()
+	if had {
+		s.changed(old.value)
+	}
+	return nil
+}
+
+// Replace takes a whole list.
+func (s *store[T]) Replace(objs []any, resourceVersion string) error {
+	rv := kube.Order(resourceVersion)
+	next := make(map[string]entry[T], len(objs))
+	for _, obj := range objs {
+		m, err := meta.Accessor(obj)
+		if err != nil {
+			return err
+		}
+		next[m.GetName()] = entry[T]{kube.Order(m.GetResourceVersion()), s.decode(obj)}
+	}
+	for _, v := range s.swap(next, rv) {
+		s.changed(v)
+	}
+	return nil
+}
+
+// swap makes next the contents and returns the values that differ.
+func (s *store[T]) swap(next map[string]entry[T], rv uint64) []T {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if rv < s.version {
+		return nil
+	}
+	var out []T
+	for name, old := range s.byName {
+		if e, ok := next[name]; !ok || e.rv != old.rv {
+			out = append(out, old.value)
+			s.unset(name)
+		}
+	}
+	for name, e := range next {
+		if _, ok := s.byName[name]; !ok {
+			out = append(out, e.value)
+			s.set(name, e)
+		}
+	}
+	s.version = rv
+	s.once.Do(func() { close(s.synced) })
+	return out
+}
+
+// Bookmark: the watch has shown all up to here.
+func (s *store[T]) Bookmark(resourceVersion string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.version = max(s.version, kube.Order(resourceVersion))
+	return nil
+}
+
+// Resync does nothing: the observer looks at all keys by itself.
+func (s *store[T]) Resync() error { return nil }
+
+// forget lets the next list in whatever its version: the cluster's own went
+// back, as it does when etcd is restored from a backup.
+func (s *store[T]) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.version = 0
+}
+
+func (s *store[T]) set(name string, e entry[T]) (old entry[T], had bool) {
+	old, had = s.unset(name)
+	s.byName[name] = e
+	r := s.record(e.value)
+	if s.byRecord[r] == nil {
+		s.byRecord[r] = map[string]struct{}{}
+	}
+	s.byRecord[r][name] = struct{}{}
+	return old, had
+}
+
+func (s *store[T]) unset(name string) (old entry[T], had bool) {
+	old, had = s.byName[name]
+	if !had {
+		return old, false
+	}
+	delete(s.byName, name)
+	r := s.record(old.value)
+	delete(s.byRecord[r], name)
+	if len(s.byRecord[r]) == 0 {
+		delete(s.byRecord, r)
+	}
+	return old, true
+}
+
+// of lists the objects of a record and the version at which they are so.
+func (s *store[T]) of(record string) ([]T, uint64) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var out []T
+	for name := range s.byRecord[record] {
+		out = append(out, s.byName[name].value)
+	}
+	return out, s.version
+}
+
+// at is the version up to which the store is complete.
+func (s *store[T]) at() uint64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.version
+}
+
+// all lists everything, in no order.
+func (s *store[T]) all() []T {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	out := make([]T, 0, len(s.byName))
+	for _, e := range s.byName {
+		out = append(out, e.value)
+	}
+	return out
+}

@@ -1,0 +1,183 @@
+// Package watcher is the service that turns what Kubernetes holds into views,
+// events and commands. This file is its wiring.
+package watcher
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-logr/zapr"
+	"go.uber.org/zap"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/metadata"
+	"k8s.io/klog/v2"
+
+	"github.com/sandbar-io/sandbar/pkg/contract"
+	"github.com/sandbar-io/sandbar/pkg/kube"
+	"github.com/sandbar-io/sandbar/pkg/natsx"
+	"github.com/sandbar-io/sandbar/pkg/obs"
+	"github.com/sandbar-io/sandbar/pkg/run"
+	"github.com/sandbar-io/sandbar/pkg/sandbox"
+	"github.com/sandbar-io/sandbar/pkg/views"
+	"github.com/sandbar-io/sandbar/services/watcher/internal/bucket"
+	"github.com/sandbar-io/sandbar/services/watcher/internal/commands"
+	"github.com/sandbar-io/sandbar/services/watcher/internal/events"
+	"github.com/sandbar-io/sandbar/services/watcher/internal/health"
+	"github.com/sandbar-io/sandbar/services/watcher/internal/leader"
+	"github.com/sandbar-io/sandbar/services/watcher/internal/logs"
+	"github.com/sandbar-io/sandbar/services/watcher/internal/meter"
+	"github.com/sandbar-io/sandbar/services/watcher/internal/observer"
+	"github.com/sandbar-io/sandbar/services/watcher/internal/podwatch"
+)
+
+const (
+	name = "watcher"
+	// lease is the name of the Lease.
+	lease = "sandbar-watcher"
+	// workers look at sandboxes at the same time; a look is a few requests.
+	workers = 16
+	// checkAgain is how much later a difference between a LIST and a watch must
+	// still be there: longer than any watch lags.
+	checkAgain = 5 * time.Second
+)
+
+// service is one watcher.
+type service struct {
+	cfg      Config
+	identity string
+	log      *zap.Logger
+	nats     *natsx.Conn
+	sealer   *contract.Sealer
+	client   kubernetes.Interface
+	watch    *podwatch.Watch
+	elector  *leader.Elector
+	meter    *meter.Meter
+	guard    atomic.Pointer[bucket.Guard] // of the present term
+}
+
+// Run runs a watcher until ctx ends.
+func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
+	l, err := net.Listen("tcp", ":"+strconv.Itoa(cfg.HealthPort))
+	if err != nil {
+		return fmt.Errorf("listen for probes: %w", err)
+	}
+	defer func() { _ = l.Close() }() // the server has closed it by then
+	s, err := connect(cfg, log)
+	if err != nil {
+		return err
+	}
+	defer s.nats.Close()
+	announced, err := s.nats.Announce(name)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = announced.Stop() }() // the connection may be gone
+	registry := obs.NewRegistry()
+	s.meter = meter.New(registry, s.elector.Leads, s.complete)
+	probes := health.New(s.state)
+	srv := &http.Server{Handler: probes.Handler(registry), ReadHeaderTimeout: 5 * time.Second}
+	log.Info("started", zap.String("identity", s.identity), zap.Stringer("probes", l.Addr()), zap.String("namespace", cfg.Namespace))
+
+	ctx = klog.NewContext(ctx, zapr.NewLogger(log.Named("client-go")))
+	g := run.NewGroup(ctx)
+	g.Serve(srv, l, probes.Drain)
+	g.Add(s.watch.Run)
+	g.Add(s.stand)
+	return g.Run()
+}
+
+// connect makes the clients; nothing is asked yet.
+func connect(cfg Config, log *zap.Logger) (*service, error) {
+	sealer, err := contract.NewSealer(cfg.SealingKey)
+	if err != nil {
+		return nil, err
+	}
+	rest, err := kube.ClientConfig(cfg.Kubeconfig)
+	if err != nil {
+		return nil, err
+	}
+	client, err := kubernetes.NewForConfig(rest)
+	if err != nil {
+		return nil, fmt.Errorf("make a Kubernetes client: %w", err)
+	}
+	headers, err := metadata.NewForConfig(rest)
+	if err != nil {
+		return nil, fmt.Errorf("make a Kubernetes client: %w", err)
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return nil, fmt.Errorf("find the host's name: %w", err)
+	}
+	s := &service{cfg: cfg, identity: host + "-" + sandbox.NewRuntimeID(), log: log, sealer: sealer, client: client}
+	s.watch = podwatch.New(client, headers, podwatch.Config{
+		Namespace: cfg.Namespace, Routes: cfg.RoutingMode == routeByIngress,
+		CheckEvery: cfg.Resync, CheckAgain: checkAgain, Restarts: func() { s.meter.Restarts.Inc() },
+	}, log)
+	s.elector = leader.New(client, cfg.LeaseNamespace, lease, s.identity,
+		leader.Times{Duration: cfg.LeaseDuration, Renew: cfg.LeaseRenew, Retry: cfg.LeaseRetry}, log)
+	if s.nats, err = natsx.Connect(name, cfg.NATS, log); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// stand waits until the watches are loaded and then stands for election.
+func (s *service) stand(ctx context.Context) error {
+	select {
+	case <-s.watch.Synced():
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return s.elector.Run(ctx, s.lead)
+}
+
+// lead is one term of leadership.
+func (s *service) lead(ctx context.Context) {
+	js, store := s.nats.JS, views.NewStore(s.nats.JS, s.sealer, 0)
+	tails := logs.New(logs.Reader(s.client, s.cfg.Namespace), s.log)
+	o := observer.New(
+		observer.Config{Policy: s.cfg.policy(), PurgeAfter: s.cfg.PurgeAfter, Workers: workers},
+		s.watch, store, events.New(js, s.meter, s.log), commands.New(js, s.meter, s.log), tails, s.meter, s.log, time.Now)
+	guard := &bucket.Guard{
+		JS: js, Ensure: s.nats.EnsureViews, Beats: store, Records: s.watch, Observer: o,
+		Identity: s.identity, Resync: s.cfg.Resync, Log: s.log,
+	}
+	s.guard.Store(guard)
+	s.watch.Subscribe(o.Enqueue)
+	defer s.watch.Subscribe(nil)
+	var wg sync.WaitGroup
+	wg.Go(func() { tails.Run(ctx, o.Enqueue) })
+	wg.Go(func() { o.Run(ctx) })
+	wg.Go(func() { guard.Run(ctx) })
+	wg.Wait()
+}
+
+func (s *service) complete() bool {
+	g := s.guard.Load()
+	return g != nil && g.Complete()
+}
+
+// state is what readiness tells.
+func (s *service) state() health.State {
+	denied, err := s.watch.Trouble()
+	out := health.State{
+		Role: "standby", Leader: s.elector.Leader(), ViewsComplete: s.complete(), Sandboxes: len(s.watch.Keys()),
+		NATS: health.Text(s.nats.Healthy()), Kubernetes: health.Text(err), Denied: denied || s.nats.Denied() != "",
+	}
+	if s.elector.Leads() {
+		out.Role = "leader"
+	}
+	select {
+	case <-s.watch.Synced():
+		out.Synced = true
+	default:
+	}
+	return out
+}

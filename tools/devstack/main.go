@@ -1,0 +1,86 @@
+// Command devstack brings Sandbar up on one machine: a cluster, the image of the
+// test sandboxes, NATS and the four services, each a process of its own.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+)
+
+const usage = `usage: devstack COMMAND
+
+  up            bring everything up, print how to use it, write .sandbar/env
+  down          end and clean everything; twice is fine
+  status        what runs
+  logs [NAME]   where the logs are, or follow one
+  images        build and push the image of the test sandboxes
+  testbed up    what the system tests run against, beside an up
+  testbed down  end that
+`
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+func run(args []string, stdout, stderr io.Writer) int {
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer cancel()
+	if err := command(ctx, args, stdout); err != nil {
+		fmt.Fprintln(stderr, "devstack:", err)
+		return 1
+	}
+	return 0
+}
+
+func command(ctx context.Context, args []string, out io.Writer) error {
+	if len(args) == 0 {
+		return errors.New(usage)
+	}
+	root, err := findRoot()
+	if err != nil {
+		return err
+	}
+	b := bed{root: root, out: out}
+	switch args[0] {
+	case "up":
+		return b.up(ctx)
+	case "down":
+		return b.down(ctx)
+	case "status":
+		return b.status(ctx)
+	case "logs":
+		return b.logs(ctx, args[1:])
+	case "images":
+		return b.images(ctx)
+	case "testbed":
+		if len(args) == 2 && args[1] == "up" {
+			return b.testbedUp(ctx)
+		}
+		if len(args) == 2 && args[1] == "down" {
+			return b.testbedDown(ctx)
+		}
+	}
+	return errors.New(usage)
+}
+
+// findRoot is the folder of go.work, from here upwards.
+func findRoot() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.work")); err == nil {
+			return dir, nil
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return "", errors.New("not inside the project: no go.work here or above")
+		}
+		dir = parent
+	}
+}

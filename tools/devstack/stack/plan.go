@@ -1,0 +1,110 @@
+package stack
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"k8s.io/client-go/kubernetes"
+)
+
+// plan gives every instance its ports, credentials and settings.
+func (s *Stack) plan(ctx context.Context, client kubernetes.Interface) error {
+	var err error
+	if s.NATSPort, err = port(s.Options.NATSPort, 0); err != nil {
+		return err
+	}
+	s.NATSURL = "nats://127.0.0.1:" + strconv.Itoa(s.NATSPort)
+	kubeconfigs := map[string]string{}
+	for _, account := range []string{"provisioner", "watcher"} {
+		if kubeconfigs[account], err = s.kubeconfig(ctx, client, account); err != nil {
+			return err
+		}
+	}
+	routerPort := s.RouterPort
+	for i := range s.Routers {
+		p, err := port(s.RouterPort, i)
+		if err != nil {
+			return err
+		}
+		if i == 0 {
+			routerPort = p
+		}
+		if err := s.add("router", i, p, "ROUTER_PORT="+strconv.Itoa(p)); err != nil {
+			return err
+		}
+	}
+	s.RouterPort = routerPort
+	for i := range s.Gateways {
+		p, err := port(s.APIPort, i)
+		if err != nil {
+			return err
+		}
+		if i == 0 && s.APIPort == 0 {
+			defer func() { s.APIPort = p }()
+		}
+		if err := s.add("gateway", i, p, "SERVER_PORT="+strconv.Itoa(p)); err != nil {
+			return err
+		}
+		svc := s.Services[instance("gateway", i)]
+		svc.Health = svc.URL // it serves its own
+	}
+	for i := range s.Provisioners {
+		if err := s.add("provisioner", i, 0, "KUBECONFIG="+kubeconfigs["provisioner"]); err != nil {
+			return err
+		}
+	}
+	for i := range s.Watchers {
+		if err := s.add("watcher", i, 0, "KUBECONFIG="+kubeconfigs["watcher"]); err != nil {
+			return err
+		}
+	}
+	for _, svc := range s.Services {
+		svc.Env = append(svc.Env, "URL_PORT="+strconv.Itoa(s.RouterPort))
+	}
+	return nil
+}
+
+func instance(kind string, i int) string { return fmt.Sprintf("%s-%d", kind, i) }
+
+func (s *Stack) add(kind string, i, serves int, wiring ...string) error {
+	health, err := port(0, 0)
+	if err != nil {
+		return err
+	}
+	env := append(defaults(s.Cluster.BaseDomain, s.SandboxNamespace), s.Settings...)
+	if !has(env, "API_KEY") {
+		env = append(env, "API_KEY="+s.Secrets.APIKey)
+	}
+	env = append(env,
+		"NAMESPACE="+s.SandboxNamespace, "LEASE_NAMESPACE="+s.SystemNamespace,
+		"VIEW_SEALING_KEY="+s.Secrets.SealingKey,
+		"NATS_URL="+s.NATSURL, "NATS_USER="+kind, "NATS_PASSWORD="+s.Secrets.NATS[kind],
+		"HEALTH_PORT="+strconv.Itoa(health),
+	)
+	svc := &Service{
+		Name: instance(kind, i), Kind: kind, Env: append(env, wiring...),
+		URL: "http://127.0.0.1:" + strconv.Itoa(serves), Health: "http://127.0.0.1:" + strconv.Itoa(health),
+	}
+	s.Services[svc.Name] = svc
+	return nil
+}
+
+// defaults are what a stack on one machine sets, for many sandboxes to fit.
+func defaults(baseDomain, _ string) []string {
+	return []string{
+		"BASE_DOMAIN=" + baseDomain, "URL_SCHEME=http",
+		"CPU_REQUEST=50m", "CPU_LIMIT=1", "MEMORY_REQUEST=64Mi", "MEMORY_LIMIT=256Mi",
+		"WORKSPACE_SIZE=1Gi", "RUNTIME_CLASSES=sysbox-runc=",
+	}
+}
+
+func has(env []string, name string) bool {
+	for _, e := range env {
+		if strings.HasPrefix(e, name+"=") {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,341 @@
+package stack
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sandbar-io/sandbar/tools/devcluster/cluster"
+	"github.com/sandbar-io/sandbar/tools/internal/process"
+)
+
+// Stack is a running stack. Its state is kept in Dir, so that another process
+// can load and end it.
+type Stack struct {
+	Options
+	Secrets  Secrets             `json:"-"`
+	Services map[string]*Service // by instance name: gateway-0
+	NATSURL  string
+
+	table process.Table
+}
+
+// Service is one process of the stack.
+type Service struct {
+	Name   string // instance: gateway-0
+	Kind   string // gateway
+	URL    string // what it serves
+	Health string // base URL of its health endpoints
+	Env    []string
+}
+
+const readyTimeout = 60 * time.Second
+
+// Start builds and starts a stack, and returns when it can start a sandbox.
+func Start(ctx context.Context, o Options) (*Stack, error) {
+	if err := o.settle(); err != nil {
+		return nil, err
+	}
+	s := &Stack{Options: o, Services: map[string]*Service{}}
+	s.table = process.Table{Pids: filepath.Join(o.Dir, "pid"), Logs: filepath.Join(o.Dir, "log"), Mark: o.Dir}
+	for _, dir := range []string{s.table.Pids, s.table.Logs, s.bin(), s.natsStore()} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return nil, fmt.Errorf("make the stack's folders: %w", err)
+		}
+	}
+	if err := s.secrets(); err != nil {
+		return nil, err
+	}
+	if err := s.build(ctx); err != nil {
+		return nil, err
+	}
+	client, err := cluster.Client(o.Cluster.Kubeconfig)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.rights(ctx, client); err != nil {
+		return nil, err
+	}
+	if err := s.plan(ctx, client); err != nil {
+		return nil, err
+	}
+	if err := s.save(); err != nil {
+		return nil, err
+	}
+	if err := s.StartNATS(ctx); err != nil {
+		return nil, err
+	}
+	for _, name := range s.Names() {
+		if err := s.StartService(name); err != nil {
+			return nil, err
+		}
+	}
+	return s, s.WaitReady(ctx)
+}
+
+func (s *Stack) bin() string       { return filepath.Join(s.Dir, "bin") }
+func (s *Stack) natsStore() string { return filepath.Join(s.Dir, "nats") }
+
+// Names lists the instances, in order.
+func (s *Stack) Names() []string {
+	var names []string
+	for n := range s.Services {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Of lists the instances of one kind, in order.
+func (s *Stack) Of(kind string) []*Service {
+	var out []*Service
+	for _, n := range s.Names() {
+		if s.Services[n].Kind == kind {
+			out = append(out, s.Services[n])
+		}
+	}
+	return out
+}
+
+// build builds the services as they ship, each module by itself, and the NATS
+// server.
+func (s *Stack) build(ctx context.Context) error {
+	for _, kind := range []string{"gateway", "provisioner", "watcher", "router"} {
+		if err := s.compile(ctx, filepath.Join("services", kind), "./cmd/"+kind, kind); err != nil {
+			return err
+		}
+	}
+	return s.compile(ctx, "tools", "./natsserver", "natsserver")
+}
+
+func (s *Stack) compile(ctx context.Context, module, pkg, name string) error {
+	args := []string{"build", "-trimpath", "-o", filepath.Join(s.bin(), name)}
+	if s.Failpoints {
+		args = append(args, "-tags", "failpoints")
+	}
+	cmd := exec.CommandContext(ctx, "go", append(args, pkg)...)
+	cmd.Dir = filepath.Join(s.Repo, module)
+	cmd.Env = append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build %s: %w\n%s", name, err, out)
+	}
+	return nil
+}
+
+func port(want, offset int) (int, error) {
+	if want != 0 {
+		return want + offset, nil
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, fmt.Errorf("find a free port: %w", err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
+
+// StartNATS starts the NATS server, and waits until it takes connections.
+func (s *Stack) StartNATS(ctx context.Context) error {
+	env := []string{
+		"NATS_HOST=127.0.0.1", "NATS_PORT=" + strconv.Itoa(s.NATSPort), "NATS_STORE_DIR=" + s.natsStore(),
+	}
+	for _, u := range Users {
+		env = append(env, "NATS_"+strings.ToUpper(u)+"_PASSWORD="+s.Secrets.NATS[u])
+	}
+	p, err := s.table.Start(process.Command{
+		Name: "nats", Path: filepath.Join(s.bin(), "natsserver"), Env: env,
+		Argv: []string{filepath.Join(s.Repo, "deploy", "nats", "nats.conf")},
+	})
+	if err != nil {
+		return err
+	}
+	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(s.NATSPort))
+	return s.until(ctx, p, func() error {
+		c, err := net.DialTimeout("tcp", address, time.Second)
+		if err == nil {
+			_ = c.Close()
+		}
+		return err
+	})
+}
+
+// StartService starts one instance; extra settings win over its own.
+func (s *Stack) StartService(name string, extra ...string) error {
+	svc := s.Services[name]
+	if svc == nil {
+		return fmt.Errorf("no service %s", name)
+	}
+	_, err := s.table.Start(process.Command{
+		Name: name, Path: filepath.Join(s.bin(), svc.Kind), Env: append(slices.Clone(svc.Env), extra...),
+	})
+	return err
+}
+
+// Signal sends a signal to an instance, or to "nats".
+func (s *Stack) Signal(name string, sig unix.Signal) error {
+	id, err := s.table.Find(name)
+	if err != nil {
+		return err
+	}
+	return id.Signal(sig)
+}
+
+// Kill ends an instance by SIGKILL and waits until it is gone.
+func (s *Stack) Kill(name string) error {
+	id, err := s.table.Find(name)
+	if err != nil {
+		return err
+	}
+	if left := process.Kill([]process.Identity{id}, 10*time.Second); len(left) > 0 {
+		return fmt.Errorf("%s does not end", name)
+	}
+	return nil
+}
+
+// Running reports whether an instance runs.
+func (s *Stack) Running(name string) bool {
+	_, err := s.table.Find(name)
+	return err == nil
+}
+
+// WipeNATS removes all that NATS has stored. It must not run.
+func (s *Stack) WipeNATS() error {
+	if s.Running("nats") {
+		return errors.New("NATS runs")
+	}
+	if err := os.RemoveAll(s.natsStore()); err != nil {
+		return fmt.Errorf("wipe NATS: %w", err)
+	}
+	return os.MkdirAll(s.natsStore(), 0o755)
+}
+
+// WaitReady waits until every service says that it is ready.
+func (s *Stack) WaitReady(ctx context.Context) error {
+	for _, name := range s.Names() {
+		if err := s.WaitService(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// WaitService waits until one instance says that it is ready.
+func (s *Stack) WaitService(ctx context.Context, name string) error {
+	svc := s.Services[name]
+	return s.until(ctx, nil, func() error {
+		if !s.Running(name) {
+			return fmt.Errorf("%s ended, its log: %s: %s", name, s.table.LogPath(name), process.LastLine(s.table.LogPath(name)))
+		}
+		return get(ctx, svc.Health+"/readiness")
+	})
+}
+
+func get(ctx context.Context, url string) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		var body json.RawMessage
+		_ = json.NewDecoder(resp.Body).Decode(&body)
+		return fmt.Errorf("%s says %d: %s", url, resp.StatusCode, body)
+	}
+	return nil
+}
+
+// until asks again and again, at most readyTimeout long and no longer than the
+// process lives.
+func (s *Stack) until(ctx context.Context, p *process.Process, ask func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	var ended <-chan struct{}
+	if p != nil {
+		ended = p.Done()
+	}
+	for {
+		err := ask()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ended:
+			return p.Failure()
+		case <-ctx.Done():
+			return fmt.Errorf("not ready after %s: %w", readyTimeout, err)
+		case <-tick.C:
+		}
+	}
+}
+
+// Stop ends all processes of a stack: the services first and gently, NATS last.
+// What is left is killed. It may be called twice.
+func (s *Stack) Stop() error {
+	names := slices.DeleteFunc(s.table.Names(), func(n string) bool { return n == "nats" })
+	var ids []process.Identity
+	for _, n := range names {
+		if id, err := s.table.Find(n); err == nil {
+			_ = id.Signal(unix.SIGTERM)
+			ids = append(ids, id)
+		}
+	}
+	deadline := time.Now().Add(20 * time.Second)
+	for _, id := range ids {
+		id.WaitGone(time.Until(deadline))
+	}
+	if id, err := s.table.Find("nats"); err == nil {
+		_ = id.Signal(unix.SIGTERM)
+		id.WaitGone(5 * time.Second)
+	}
+	if left := process.Kill(s.table.Marked(), 10*time.Second); len(left) > 0 {
+		return fmt.Errorf("%d processes of the stack do not end", len(left))
+	}
+	return os.RemoveAll(s.table.Pids)
+}
+
+func (s *Stack) save() error {
+	raw, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return fmt.Errorf("save the stack: %w", err)
+	}
+	return os.WriteFile(filepath.Join(s.Dir, "stack.json"), raw, 0o600)
+}
+
+// Load reads the stack in dir.
+func Load(dir string) (*Stack, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := os.ReadFile(filepath.Join(dir, "stack.json"))
+	if err != nil {
+		return nil, fmt.Errorf("no stack in %s: %w", dir, err)
+	}
+	s := &Stack{}
+	if err := json.Unmarshal(raw, s); err != nil {
+		return nil, fmt.Errorf("stack in %s: %w", dir, err)
+	}
+	s.table = process.Table{Pids: filepath.Join(dir, "pid"), Logs: filepath.Join(dir, "log"), Mark: dir}
+	s.Log = func(string, ...any) {}
+	return s, s.secrets()
+}

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/sandbar-io/sandbar/tools/devcluster/cluster"
+	"github.com/sandbar-io/sandbar/tools/devstack/stack"
+)
+
+// testInstance keeps the testbed's cluster apart from make up's.
+const testInstance = 1
+
+// The stacks of the testbed, by the folder of their state. main has two of each
+// service on the real node; simulated has kwok's nodes, for scale; path is in
+// path mode on the real node.
+var testStacks = []string{"main", "simulated", "path"}
+
+func (b bed) testbedUp(ctx context.Context) error {
+	o, err := cluster.Defaults()
+	if err != nil {
+		return err
+	}
+	o.Dir, o.Instance, o.Nodes, o.SimulatedNodes = b.path("test", "cluster"), testInstance, cluster.Both, 24
+	if err := cluster.Up(ctx, o); err != nil {
+		return err
+	}
+	c, err := cluster.Load(o.Dir)
+	if err != nil {
+		return err
+	}
+	sandboxImage, err := b.push(ctx, c)
+	if err != nil {
+		return err
+	}
+	keysFile, plain, err := b.testKeys()
+	if err != nil {
+		return err
+	}
+	stacks := map[string]*stack.Stack{}
+	for _, name := range testStacks {
+		so := stack.Options{
+			Dir: b.path("test", name), Repo: b.root, Cluster: c, Log: b.say, Failpoints: true,
+			SystemNamespace: name + "-system", SandboxNamespace: name + "-sandboxes",
+			Settings: append(stack.Placement(name != "simulated"), "API_KEYS_FILE="+keysFile, "ALLOW_ROOT=true",
+				"REGISTRY_PREFIX="+c.Registry+"/sandbar"),
+		}
+		switch name {
+		case "main":
+			so.Gateways, so.Provisioners, so.Watchers = 2, 2, 2
+			so.Settings = append(so.Settings, "LEASE_DURATION=5s", "LEASE_RENEW=3s", "LEASE_RETRY=500ms")
+		case "path":
+			so.Settings = append(so.Settings, "RUNTIME_ROUTING_MODE=path")
+		}
+		b.say("starting the %s stack", name)
+		if stacks[name], err = stack.Start(ctx, so); err != nil {
+			return fmt.Errorf("stack %s: %w", name, err)
+		}
+	}
+	env := stacks["main"].Env(sandboxImage)
+	plain["default"] = env["API_KEY"]
+	named, err := json.Marshal(plain)
+	if err != nil {
+		return err
+	}
+	env["API_KEYS"] = string(named)
+	var urls []string
+	for _, g := range stacks["main"].Of("gateway") {
+		urls = append(urls, g.URL)
+	}
+	env["API_URLS"] = strings.Join(urls, ",")
+	env["STACK_DIR"] = stacks["main"].Dir
+	for prefix, name := range map[string]string{"SIMULATED": "simulated", "PATH": "path"} {
+		e := stacks[name].Env(sandboxImage)
+		env[prefix+"_API_URL"], env[prefix+"_ROUTER_URL"] = e["API_URL"], e["ROUTER_URL"]
+		env[prefix+"_NAMESPACE"], env[prefix+"_API_KEY"] = e["NAMESPACE"], e["API_KEY"]
+	}
+	if err := writeEnv(b.path("test", "env"), env); err != nil {
+		return err
+	}
+	b.say("the testbed is up: %s", b.path("test", "env"))
+	return nil
+}
+
+// testKeys writes the keys file of the testbed: another tenant, and a key whose
+// session keys are rotated.
+func (b bed) testKeys() (file string, plain map[string]string, err error) {
+	plain = map[string]string{"other": stack.NewAPIKey(), "rotating": stack.NewAPIKey(), "strict": stack.NewAPIKey()}
+	var text strings.Builder
+	text.WriteString("keys:\n")
+	for _, name := range slices.Sorted(maps.Keys(plain)) {
+		tenant, options := "default", ""
+		switch name {
+		case "other":
+			tenant = "other"
+		case "rotating":
+			options = "    rotate_on_resume: true\n"
+		case "strict":
+			options = "    resume_active: 409\n"
+		}
+		fmt.Fprintf(&text, "  - name: %s\n    sha256: %s\n    tenant: %s\n%s", name, stack.HashAPIKey(plain[name]), tenant, options)
+	}
+	file = b.path("test", "keys.yaml")
+	return file, plain, os.WriteFile(file, []byte(text.String()), 0o600)
+}
+
+func (b bed) testbedDown(ctx context.Context) error {
+	var errs []error
+	for _, name := range testStacks {
+		if s, err := stack.Load(b.path("test", name)); err == nil {
+			errs = append(errs, s.Stop())
+		}
+	}
+	o, err := cluster.Defaults()
+	if err != nil {
+		return err
+	}
+	o.Dir, o.Instance = b.path("test", "cluster"), testInstance
+	errs = append(errs, cluster.Down(ctx, o))
+	return errors.Join(errs...)
+}

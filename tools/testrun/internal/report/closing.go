@@ -1,0 +1,100 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/sandbar-io/sandbar/tools/testrun/internal/conformance"
+	"github.com/sandbar-io/sandbar/tools/testrun/internal/gotest"
+	"github.com/sandbar-io/sandbar/tools/testrun/internal/phase"
+)
+
+// Closing is all that the end of a run tells.
+type Closing struct {
+	Results *gotest.Results
+	Verdict conformance.Verdict
+	Judged  bool // the verdict counts: everything ran
+	Times   []phase.Time
+	Strip   string // prefix of every package of ours
+	CI      bool   // a skipped test is a failed one
+}
+
+// Print ends with the line `N passed, N failed` and reports whether the run is good.
+func (c Closing) Print(to io.Writer) bool {
+	out := &strings.Builder{}
+	passed, failed := c.Results.Count(gotest.Passed), c.Results.Count(gotest.Failed)
+	skipped := c.Results.Count(gotest.Skipped)
+	c.conformance(out)
+	c.list(out, "skipped", gotest.Skipped)
+	c.list(out, "failed", gotest.Failed)
+	if c.CI && skipped > 0 {
+		fmt.Fprintf(out, "\n%d skipped counted as failed: no test skips itself in CI\n", skipped)
+		failed += skipped
+	}
+	for _, p := range c.Verdict.Problems {
+		// What a test is to blame for is counted as that test.
+		if p.Cause == gotest.Running || p.Cause == gotest.Skipped && !c.CI {
+			failed++
+		}
+	}
+	if passed+failed == 0 {
+		fmt.Fprintln(out, "\nno test ran")
+		failed = 1
+	}
+	c.times(out)
+	fmt.Fprintf(out, "\n%d passed, %d failed\n", passed, failed)
+	_, _ = io.WriteString(to, out.String()) // nobody to be told to
+	return failed == 0
+}
+
+func (c Closing) conformance(out *strings.Builder) {
+	if len(c.Verdict.Rows)+len(c.Verdict.Problems) == 0 {
+		return
+	}
+	fmt.Fprintln(out, "\n== conformance (contract.md 11)")
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "check\ttest\twhere\toutcome")
+	for _, r := range c.Verdict.Rows {
+		fmt.Fprintf(table, "%d\t%s\t%s\t%s\n", r.Check, c.short(r.ID), r.Where, r.Outcome)
+	}
+	_ = table.Flush() // into memory
+	for _, p := range c.Verdict.Problems {
+		fmt.Fprintln(out, p.Text)
+	}
+	if !c.Judged {
+		fmt.Fprintln(out, "(not all tests ran: missing checks are not looked for)")
+	}
+}
+
+func (c Closing) list(out *strings.Builder, title string, outcome gotest.Outcome) {
+	head := "\n== " + title + "\n"
+	for _, t := range c.Results.Tests() {
+		if !t.Leaf || t.Outcome != outcome {
+			continue
+		}
+		out.WriteString(head)
+		head = ""
+		fmt.Fprintf(out, "%s: %s\n", c.short(t.ID), reason(t.Output))
+	}
+}
+
+// reason is the last line that a test said, which for t.Skip and t.Fatal is why.
+func reason(output string) string {
+	said := strings.Split(strings.TrimSpace(Quote(output)), "\n")
+	return strings.TrimSpace(said[len(said)-1])
+}
+
+func (c Closing) times(out *strings.Builder) {
+	fmt.Fprintln(out, "\n== time")
+	var all time.Duration
+	for _, t := range c.Times {
+		fmt.Fprintf(out, "%-12s %8s\n", t.Name, t.Took.Round(100*time.Millisecond))
+		all += t.Took
+	}
+	fmt.Fprintf(out, "%-12s %8s\n", "all", all.Round(100*time.Millisecond))
+}
+
+func (c Closing) short(id gotest.ID) string { return strings.TrimPrefix(id.String(), c.Strip) }

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"time"
+
+	"github.com/sandbar-io/sandbar/tools/testrun/internal/phase"
+)
+
+// apiserverDir is the control plane of the phase apiserver. Its instance is one
+// that neither `make up` (0) nor the testbed (1) has, so that all can run at once.
+const (
+	apiserverDir      = ".sandbar/test/apiserver"
+	apiserverInstance = "2"
+)
+
+// phases is what `make test` is made of, in order: what fails fast first.
+func phases() []phase.Phase {
+	return []phase.Phase{
+		{
+			Name: "unit",
+			What: "unit tests of every module under the race detector",
+			Tests: []phase.Tests{
+				{Module: "pkg", Flags: []string{"-race"}, Timeout: 10 * time.Minute},
+				{Module: "services/gateway", Flags: []string{"-race"}, Timeout: 10 * time.Minute},
+				{Module: "services/provisioner", Flags: []string{"-race"}, Timeout: 10 * time.Minute},
+				{Module: "services/watcher", Flags: []string{"-race"}, Timeout: 10 * time.Minute},
+				{Module: "services/router", Flags: []string{"-race"}, Timeout: 10 * time.Minute},
+				// Never from the cache: the checks look at files and builds of other
+				// modules, of which the cache knows nothing.
+				{Module: "tools", Flags: []string{"-race", "-count=1"}, Timeout: 20 * time.Minute},
+			},
+		},
+		{
+			Name:  "apiserver",
+			What:  "adapters against a real kube-apiserver",
+			Given: "SANDBAR_TEST_KUBECONFIG",
+			Setup: []phase.Command{{
+				// Cold, this builds Kubernetes: 15 minutes on two cores.
+				Name: "control plane up", Dir: "tools", Timeout: 40 * time.Minute,
+				Args: []string{
+					"go", "run", "./devcluster", "up", "-control-plane-only",
+					"-dir", "../" + apiserverDir, "-instance", apiserverInstance,
+				},
+			}},
+			Teardown: []phase.Command{{
+				Name: "control plane down", Dir: "tools", Timeout: 2 * time.Minute,
+				Args: []string{"go", "run", "./devcluster", "down", "-dir", "../" + apiserverDir, "-instance", apiserverInstance},
+			}},
+			Env: []string{"SANDBAR_TEST_KUBECONFIG=${REPO}/" + apiserverDir + "/kubeconfig"},
+			Tests: []phase.Tests{
+				{Module: "pkg", Tags: "apiserver", Flags: []string{"-count=1"}, Timeout: 10 * time.Minute},
+				{Module: "services/provisioner", Tags: "apiserver", Flags: []string{"-count=1"}, Timeout: 10 * time.Minute},
+				{Module: "services/watcher", Tags: "apiserver", Flags: []string{"-count=1"}, Timeout: 10 * time.Minute},
+			},
+		},
+		{
+			Name:  "system",
+			What:  "the whole system: real processes, a real node, real containers",
+			Given: "SANDBAR_ENV",
+			Setup: []phase.Command{{
+				Name: "testbed up", Dir: "tools", Timeout: 40 * time.Minute,
+				Args: []string{"go", "run", "./devstack", "testbed", "up"},
+			}},
+			Teardown: []phase.Command{{
+				Name: "testbed down", Dir: "tools", Timeout: 3 * time.Minute,
+				Args: []string{"go", "run", "./devstack", "testbed", "down"},
+			}},
+			// Only where to read: the file itself holds API keys.
+			Env: []string{"SANDBAR_ENV=${REPO}/.sandbar/test/env"},
+			// -p 1: packages that share one node would starve each other.
+			Tests: []phase.Tests{
+				{Module: "tools", Tags: "system", Flags: []string{"-count=1", "-p=1"}, Timeout: 30 * time.Minute},
+			},
+		},
+	}
+}
