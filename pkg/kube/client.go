@@ -22,7 +22,8 @@ func ClientConfig(path string) (*rest.Config, error) {
 }
 
 // TrimRecord is an informer transform: it drops what the watcher does not read.
-// The session key stays, for the view; the spec's environment and command go.
+// The session key stays, for the view; the secret key, the spec's environment
+// and command go.
 func TrimRecord(obj any) (any, error) {
 	if s, ok := obj.(*corev1.Secret); ok {
 		s.ManagedFields = nil
@@ -31,7 +32,7 @@ func TrimRecord(obj any) (any, error) {
 		if err != nil {
 			return obj, nil // told about where it is read
 		}
-		r.Spec.Environment, r.Spec.Command = nil, nil
+		r.Spec.Environment, r.Spec.Command, r.SecretKey = nil, nil, ""
 		slim, err := EncodeRecord(r)
 		if err != nil {
 			return obj, nil

@@ -36,7 +36,9 @@ func PodOf(p *corev1.Pod) sandbox.Pod {
 		switch c.Type {
 		case corev1.PodScheduled:
 			out.Scheduled = out.Scheduled || c.Status == corev1.ConditionTrue
-			if c.Status != corev1.ConditionTrue {
+			if c.Status == corev1.ConditionTrue {
+				out.ScheduledAt = c.LastTransitionTime.Time
+			} else {
 				out.ScheduledReason, out.ScheduledMessage = c.Reason, c.Message
 			}
 		case corev1.PodReady:
@@ -71,5 +73,5 @@ func termination(t *corev1.ContainerStateTerminated) *sandbox.Termination {
 	if t == nil {
 		return nil
 	}
-	return &sandbox.Termination{Reason: t.Reason, ExitCode: int(t.ExitCode), Message: t.Message}
+	return &sandbox.Termination{Reason: t.Reason, ExitCode: int(t.ExitCode), Message: t.Message, FinishedAt: t.FinishedAt.Time}
 }

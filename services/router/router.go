@@ -64,7 +64,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	health := &health{conn: conn, follower: follower, metrics: obs.Handler(registry)}
 
 	g := run.NewGroup(ctx)
-	g.Serve(newServer(handler, log, handler.CloseUpgraded), traffic, func() { _ = 0 })
+	g.Serve(newServer(handler, log, handler.CloseUpgraded), traffic, func() { health.draining.Store(true) })
 	g.Serve(newServer(health, log, func() {}), probes, func() {})
 	g.Add(follower.Run)
 	g.Add(reporter.Run)

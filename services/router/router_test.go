@@ -4,11 +4,9 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -16,102 +14,13 @@ import (
 	"github.com/coder/websocket"
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
-	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/sandbar-io/sandbar/pkg/natsx"
-	"github.com/sandbar-io/sandbar/pkg/run"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
 	"github.com/sandbar-io/sandbar/services/router"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// service is a router that runs.
-type service struct {
-	*testing.T
-	traffic, health string
-	stop            context.CancelFunc
-	ended           chan error
-	client          *http.Client
-}
-
-func start(t *testing.T, natsURL string, agent http.Handler) *service {
-	t.Helper()
-	upstream := httptest.NewServer(agent)
-	t.Cleanup(upstream.Close)
-	cfg, err := run.Parse[router.Config]([]string{
-		"BASE_DOMAIN=sandbar.test", "LISTEN_ADDRESS=127.0.0.1", "ROUTER_PORT=0", "HEALTH_PORT=0", "NATS_URL=" + natsURL,
-		fmt.Sprint("AGENT_SERVER_PORT=", upstream.Listener.Addr().(*net.TCPAddr).Port),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	core, logs := observer.New(zap.InfoLevel)
-	serving := make(chan struct{})
-	hook := zap.Hooks(func(e zapcore.Entry) error {
-		if e.Message == "serving" {
-			close(serving)
-		}
-		return nil
-	})
-	ctx, cancel := context.WithCancel(t.Context())
-	s := &service{T: t, stop: cancel, ended: make(chan error, 1)}
-	go func() { s.ended <- router.Run(ctx, cfg, zap.New(core, hook)) }()
-	t.Cleanup(func() { s.stop(); <-s.ended })
-	select {
-	case <-serving:
-	case err := <-s.ended:
-		s.ended <- err
-		t.Fatal(err)
-	}
-	said := logs.FilterMessage("serving").All()[0].ContextMap()
-	s.traffic, s.health = fmt.Sprint(said["address"]), fmt.Sprint(said["health_address"])
-	s.client = &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
-		if strings.HasSuffix(address, ".sandbar.test:80") {
-			address = s.traffic
-		}
-		return (&net.Dialer{}).DialContext(ctx, "tcp", address)
-	}}}
-	t.Cleanup(s.client.CloseIdleConnections)
-	return s
-}
-
-func (s *service) get(url string) (int, string) {
-	s.Helper()
-	r, err := http.NewRequestWithContext(s.Context(), http.MethodGet, url, nil)
-	if err != nil {
-		s.Fatal(err)
-	}
-	res, err := s.client.Do(r)
-	if err != nil {
-		s.Fatal(err)
-	}
-	defer func() { _ = res.Body.Close() }()
-	body, err := io.ReadAll(res.Body)
-	if err != nil {
-		s.Fatal(err)
-	}
-	return res.StatusCode, string(body)
-}
-
-const sandboxURL = "http://" + session + ".sandbar.test/x"
-
-// want asks until the status comes; it may change at any time.
-func (s *service) want(url string, status int) string {
-	s.Helper()
-	deadline := time.Now().Add(10 * time.Second)
-	for {
-		got, body := s.get(url)
-		if got == status {
-			return body
-		}
-		if time.Now().After(deadline) {
-			s.Fatalf("%s: %d %s, want %d", url, got, body, status)
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-}
 
 func TestTheLifeOfASandbox(t *testing.T) {
 	t.Parallel()
@@ -142,6 +51,16 @@ func TestTheLifeOfASandbox(t *testing.T) {
 	exactly(200)
 	if got, _ := s.get("http://" + runtimeID + ".sandbar.test/"); got != 200 {
 		t.Error("the runtime id is no label")
+	}
+	options, err := http.NewRequestWithContext(t.Context(), http.MethodOptions, "http://"+session+".sandbar.test", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	options.URL.Opaque = "*"
+	if res, err := s.client.Do(options); err != nil || res.ContentLength != int64(len("hello")) {
+		t.Errorf("OPTIONS * is not the sandbox's to answer: %+v %v", res, err)
+	} else {
+		_ = res.Body.Close()
 	}
 	b.activity(before)
 	b.set(sandbox.StatusStopped, "")
@@ -276,6 +195,28 @@ func TestListenFails(t *testing.T) {
 		cfg.ListenAddress, cfg.NATS = "127.0.0.1", natsx.Config{URL: "nats://127.0.0.1:1"}
 		if err := router.Run(t.Context(), cfg, zap.NewNop()); err == nil || !strings.Contains(err.Error(), "in use") {
 			t.Error(err)
+		}
+	}
+}
+
+func TestHeadersAreBounded(t *testing.T) {
+	t.Parallel()
+	b := newBus(t)
+	s := start(t, b.server.ClientURL(), http.NotFoundHandler())
+	for size, want := range map[int]int{60 << 10: 404, 80 << 10: 431} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://nobody", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.URL.Host = "x.sandbar.test" // leads to the router
+		r.Header.Set("X-Long", strings.Repeat("x", size))
+		res, err := s.client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		if res.StatusCode != want {
+			t.Errorf("%d bytes: %s", size, res.Status)
 		}
 	}
 }

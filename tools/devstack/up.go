@@ -31,7 +31,7 @@ func (b bed) path(parts ...string) string {
 
 // Ports of make up, so that its URLs are the same every time.
 const (
-	apiPort    = 5000
+	apiPort    = 8000 // not 5000: the registry has that on the bridge
 	routerPort = 8080
 	natsPort   = 4222
 )

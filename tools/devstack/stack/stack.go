@@ -41,6 +41,8 @@ type Service struct {
 	Env    []string
 }
 
+var errEnded = errors.New("ended")
+
 const readyTimeout = 60 * time.Second
 
 // Start builds and starts a stack, and returns when it can start a sandbox.
@@ -236,7 +238,7 @@ func (s *Stack) WaitService(ctx context.Context, name string) error {
 	svc := s.Services[name]
 	return s.until(ctx, nil, func() error {
 		if !s.Running(name) {
-			return fmt.Errorf("%s ended, its log: %s: %s", name, s.table.LogPath(name), process.LastLine(s.table.LogPath(name)))
+			return fmt.Errorf("%s %w, its log: %s: %s", name, errEnded, s.table.LogPath(name), process.LastLine(s.table.LogPath(name)))
 		}
 		return get(ctx, svc.Health+"/readiness")
 	})
@@ -275,8 +277,8 @@ func (s *Stack) until(ctx context.Context, p *process.Process, ask func() error)
 	}
 	for {
 		err := ask()
-		if err == nil {
-			return nil
+		if err == nil || errors.Is(err, errEnded) {
+			return err
 		}
 		select {
 		case <-ended:

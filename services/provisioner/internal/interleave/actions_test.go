@@ -216,8 +216,8 @@ func (k *walk) watcherActs(add adder) {
 
 // watcherWork is what follows from a watcher's caches.
 func (k *walk) watcherWork(add adder, w *watcher, i int) {
-	if c, ok := sandbox.Drift(w.record, w.pods, w.objects, k.omit); ok && !k.queued(c) && k.quiet() {
-		add(2, func() error { _, err := k.publish(c); return err }, "w%d publishes reconcile gen %d", i, c.Generation)
+	if c, ok := sandbox.Drift(w.record, w.pods, w.objects, k.omit); ok && !k.queued(c) {
+		add(1, func() error { _, err := k.publish(c); return err }, "w%d publishes reconcile gen %d", i, c.Generation)
 	}
 	if c, due, ok := sandbox.PurgeDue(w.record); ok && !k.queued(c) {
 		add(1, func() error {
@@ -261,10 +261,6 @@ func (k *walk) pass(d time.Duration) {
 		m.late = m.late || m.op != nil && !k.now.Before(m.command.Deadline)
 	}
 }
-
-// quiet: drift is judged when no client's command is under way, as the real
-// watcher waits a while; else each start would be followed by a reconcile.
-func (k *walk) quiet() bool { return k.rnd.IntN(3) == 0 }
 
 // queued: a watcher sends the same only once while it stands.
 func (k *walk) queued(c sandbox.Command) bool {

@@ -161,6 +161,17 @@ func TestAnswersPassUnchanged(t *testing.T) {
 	}
 }
 
+func TestNoTypeIsGuessed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header()["Content-Type"] = nil
+		_, _ = io.WriteString(w, "<html>")
+	}), nil)
+	if res, body := w.get(agentURL("/")); body != "<html>" || res.Header.Values("Content-Type") != nil {
+		t.Errorf("%q %v", body, res.Header)
+	}
+}
+
 func TestEarlyHints(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

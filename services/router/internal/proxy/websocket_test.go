@@ -138,6 +138,29 @@ func TestEarlyBytesOfAnUpgrade(t *testing.T) {
 	}
 }
 
+// The sandbox may end its side first, too.
+func TestSandboxEndsItsSideOfAnUpgrade(t *testing.T) {
+	t.Parallel()
+	got := make(chan string, 1)
+	w := newWorld(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		conn, rw, _ := http.NewResponseController(w).Hijack()
+		defer func() { _ = conn.Close() }()
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: raw\r\n\r\n")
+		_ = conn.(*net.TCPConn).CloseWrite()
+		rest, _ := io.ReadAll(rw)
+		got <- string(rest)
+	}), nil)
+	conn := upgradedTo(t, w, "raw")
+	if rest, err := io.ReadAll(conn); len(rest) != 0 || err != nil {
+		t.Errorf("%q %v", rest, err)
+	}
+	_, _ = io.WriteString(conn, "still here")
+	_ = conn.Close()
+	if rest := <-got; rest != "still here" {
+		t.Errorf("%q", rest)
+	}
+}
+
 // switchTo changes protocols whether it was asked or not, reads to the end of
 // what the client sends and answers then.
 func switchTo(protocol, connection string) http.Handler {
@@ -160,7 +183,11 @@ func TestSwitchThatWasNotAsked(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, sandbox, nil)
+			ended := make(chan struct{})
+			w := newWorld(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				sandbox.ServeHTTP(w, r)
+				ended <- struct{}{} // the connection is not left open
+			}), nil)
 			for _, asked := range []string{"", "websocket"} {
 				if name == "no connection" && asked == "" {
 					continue
@@ -172,6 +199,7 @@ func TestSwitchThatWasNotAsked(t *testing.T) {
 				}
 				res, body := w.do(r)
 				isError(t, res, body, 502)
+				<-ended
 			}
 		})
 	}
