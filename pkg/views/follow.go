@@ -15,12 +15,14 @@ import (
 )
 
 const (
-	// checkEvery is how often the bucket's creation time is looked at: a watch
-	// of a bucket that was made anew stays silent without an error.
+	// checkEvery is how often the bucket's creation time and last sequence are
+	// looked at: a watch of a bucket that was made anew, or whose consumer is
+	// gone, stays silent without an error.
 	checkEvery = time.Second
-	// silentAfter is how long the leader's heartbeat, written once a second,
-	// may be missing from a watch before the watch is made again.
-	silentAfter = 5 * time.Second
+	// silentAfter is how long a watch may bring nothing, not even the leader's
+	// heartbeat, while the bucket holds what it has not brought, before the
+	// watch is made again. Longer than one check, shorter than two.
+	silentAfter = 1500 * time.Millisecond
 	// ReadIndexTimeout bounds a read index.
 	ReadIndexTimeout = 250 * time.Millisecond
 	retryEvery       = 200 * time.Millisecond
@@ -93,7 +95,7 @@ func (f *Follower) session(ctx context.Context) error {
 	s := &load{f: f, created: created, target: NewMemory(), position: last}
 	tick := time.NewTicker(checkEvery)
 	defer tick.Stop()
-	heard := f.now()
+	heard, due := f.now(), last // due: what the watch must have brought by the next check
 	for {
 		select {
 		case <-ctx.Done():
@@ -102,9 +104,7 @@ func (f *Follower) session(ctx context.Context) error {
 			if !ok {
 				return errors.New("the watch ended")
 			}
-			if e != nil && e.Key() == contract.HeartbeatKey {
-				heard = f.now()
-			}
+			heard = f.now()
 			s.take(e)
 		case <-tick.C:
 			now, last, err := f.streamInfo(ctx)
@@ -116,9 +116,10 @@ func (f *Follower) session(ctx context.Context) error {
 				heard = f.now() // nothing can be heard while NATS is away
 			case !now.Equal(created):
 				return errors.New("the bucket was made anew")
-			case f.now().Sub(heard) > silentAfter && s.loaded && last > s.position:
+			case f.now().Sub(heard) > silentAfter && (!s.loaded || due > s.position):
 				return errors.New("the watch is silent")
 			}
+			due = last
 		}
 	}
 }

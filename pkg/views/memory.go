@@ -99,7 +99,7 @@ func (m *Memory) Delete(key string, revision uint64, now time.Time) {
 	if ok && old.revision > revision {
 		return
 	}
-	m.dead[key] = tombstone{revision, now}
+	m.dead[key] = tombstone{max(revision, m.dead[key].revision), now}
 	if ok {
 		m.unindex(key, old.view)
 		delete(m.keys, key)
@@ -120,15 +120,20 @@ func (m *Memory) unindex(key string, v *sandbox.View) {
 }
 
 // Replace swaps the contents for those of next, which holds the bucket up to
-// position. What is here and newer stays; what is here, absent there and not
-// younger than position goes.
+// position. What is here and newer stays, deletions too; what is here, absent
+// there and not younger than position goes.
 func (m *Memory) Replace(next *Memory, position uint64) {
 	next.mu.Lock()
 	defer next.mu.Unlock()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	old := m.keys
+	old, dead := m.keys, m.dead
 	m.keys, m.runtime, m.label, m.tenant, m.dead = next.keys, next.runtime, next.label, next.tenant, next.dead
+	for key, d := range dead {
+		if _, there := m.keys[key]; !there && d.revision > m.dead[key].revision {
+			m.dead[key] = d
+		}
+	}
 	for _, e := range old {
 		_, there := m.keys[contract.ViewKey(e.view.Tenant, e.view.Record)]
 		if there || e.revision > position {

@@ -101,9 +101,12 @@ func TestHealth(t *testing.T) {
 	}
 	// A trouble that all replicas share does not take them all out.
 	b.server.Shutdown()
-	for !strings.Contains(body, `"degraded"`) {
+	for !strings.Contains(body, `"connected":false`) {
 		time.Sleep(10 * time.Millisecond)
 		body = s.want(url+"/readiness", 200)
+	}
+	if !strings.Contains(body, `"degraded"`) {
+		t.Error(body)
 	}
 	if got, _ := s.get(sandboxURL); got != 503 {
 		t.Errorf("paused, with NATS away: %d", got)

@@ -104,9 +104,9 @@ func (p *process) kill() {
 func (p *process) wait() { p.waited.Do(func() { _ = p.cmd.Wait() }) } // killed, as it should
 
 type readiness struct {
-	Status, Role, Kubernetes string
-	ViewsComplete            bool `json:"views_complete"`
-	Code                     int  `json:"-"`
+	Status, Role, Kubernetes, NATS string
+	ViewsComplete                  bool `json:"views_complete"`
+	Code                           int  `json:"-"`
 }
 
 // state asks for its readiness; the zero value while it does not answer.

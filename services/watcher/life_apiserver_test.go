@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"go.uber.org/zap"
+	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/sandbar-io/sandbar/pkg/contract"
@@ -168,15 +169,43 @@ func TestAMissingRightIsNamed(t *testing.T) {
 	})
 }
 
+func TestAMissingRightForTheLeaseIsNamed(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	user := "system:serviceaccount:" + s.k8s.Namespace + ":reader"
+	s.k8s.Allow(user, rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"secrets", "pods"}, Verbs: []string{"list", "watch"}})
+	w := s.watcher("KUBECONFIG=" + as(t, user))
+	testbed.Eventually(t, "readiness says which right is missing", func() bool {
+		st := w.state()
+		return st.Code == 503 && strings.Contains(st.Kubernetes, "cannot get resource \"leases\"")
+	})
+}
+
+func TestWithoutNATSItWaits(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.nats.Stop()
+	w := s.watcher()
+	testbed.Eventually(t, "it leads, and says that NATS is away", func() bool {
+		st := w.state()
+		return st.Code == 200 && st.Status == "degraded" && st.Role == "leader" && !st.ViewsComplete && st.NATS != "ok"
+	})
+	s.nats.Start()
+	testbed.Eventually(t, "it is ready", func() bool { st := w.state(); return st.Status == "ready" && st.ViewsComplete })
+}
+
 // nobody is a kubeconfig of a user without any right.
-func nobody(t *testing.T) string {
+func nobody(t *testing.T) string { return as(t, "nobody") }
+
+// as is a kubeconfig of a user.
+func as(t *testing.T, user string) string {
 	t.Helper()
 	cfg, err := clientcmd.LoadFromFile(os.Getenv(testbed.KubeconfigVar))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, u := range cfg.AuthInfos {
-		u.Impersonate = "nobody"
+		u.Impersonate = user
 	}
 	path := filepath.Join(t.TempDir(), "kubeconfig")
 	if err := clientcmd.WriteToFile(*cfg, path); err != nil {

@@ -29,6 +29,7 @@ import (
 	"github.com/sandbar-io/sandbar/services/watcher/internal/bucket"
 	"github.com/sandbar-io/sandbar/services/watcher/internal/commands"
 	"github.com/sandbar-io/sandbar/services/watcher/internal/events"
+	"github.com/sandbar-io/sandbar/services/watcher/internal/faults"
 	"github.com/sandbar-io/sandbar/services/watcher/internal/health"
 	"github.com/sandbar-io/sandbar/services/watcher/internal/leader"
 	"github.com/sandbar-io/sandbar/services/watcher/internal/logs"
@@ -59,6 +60,7 @@ type service struct {
 	watch    *podwatch.Watch
 	elector  *leader.Elector
 	meter    *meter.Meter
+	faults   *faults.Faults
 	guard    atomic.Pointer[bucket.Guard] // of the present term
 }
 
@@ -115,13 +117,14 @@ func connect(cfg Config, log *zap.Logger) (*service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the host's name: %w", err)
 	}
-	s := &service{cfg: cfg, identity: host + "-" + sandbox.NewRuntimeID(), log: log, sealer: sealer, client: client}
+	s := &service{cfg: cfg, identity: host + "-" + sandbox.NewRuntimeID(), log: log, sealer: sealer, client: client, faults: faults.New()}
 	s.watch = podwatch.New(client, headers, podwatch.Config{
 		Namespace: cfg.Namespace, Routes: cfg.RoutingMode == routeByIngress,
-		CheckEvery: cfg.Resync, CheckAgain: checkAgain, Restarts: func() { s.meter.Restarts.Inc() },
+		CheckEvery: cfg.Resync, CheckAgain: checkAgain, Restarts: func() { s.meter.Restarts.Inc() }, Faults: s.faults,
 	}, log)
 	s.elector = leader.New(client, cfg.LeaseNamespace, lease, s.identity,
-		leader.Times{Duration: cfg.LeaseDuration, Renew: cfg.LeaseRenew, Retry: cfg.LeaseRetry}, log)
+		leader.Times{Duration: cfg.LeaseDuration, Renew: cfg.LeaseRenew, Retry: cfg.LeaseRetry},
+		func(verb string, err error) { s.faults.Request(verb+" the lease", err) }, log)
 	if s.nats, err = natsx.Connect(name, cfg.NATS, log); err != nil {
 		return nil, err
 	}
@@ -141,7 +144,7 @@ func (s *service) stand(ctx context.Context) error {
 // lead is one term of leadership.
 func (s *service) lead(ctx context.Context) {
 	js, store := s.nats.JS, views.NewStore(s.nats.JS, s.sealer, 0)
-	tails := logs.New(logs.Reader(s.client, s.cfg.Namespace), s.log)
+	tails := logs.New(s.readLog(), s.log)
 	o := observer.New(
 		observer.Config{Policy: s.cfg.policy(), PurgeAfter: s.cfg.PurgeAfter, Workers: workers},
 		s.watch, store, events.New(js, s.meter, s.log), commands.New(js, s.meter, s.log), tails, s.meter, s.log, time.Now)
@@ -159,6 +162,15 @@ func (s *service) lead(ctx context.Context) {
 	wg.Wait()
 }
 
+func (s *service) readLog() logs.Read {
+	read := logs.Reader(s.client, s.cfg.Namespace)
+	return func(ctx context.Context, pod string, previous bool) (string, error) {
+		text, err := read(ctx, pod, previous)
+		s.faults.Request("read a log", err)
+		return text, err
+	}
+}
+
 func (s *service) complete() bool {
 	g := s.guard.Load()
 	return g != nil && g.Complete()
@@ -166,7 +178,7 @@ func (s *service) complete() bool {
 
 // state is what readiness tells.
 func (s *service) state() health.State {
-	denied, err := s.watch.Trouble()
+	denied, err := s.faults.Now()
 	out := health.State{
 		Role: "standby", Leader: s.elector.Leader(), ViewsComplete: s.complete(), Sandboxes: len(s.watch.Keys()),
 		NATS: health.Text(s.nats.Healthy()), Kubernetes: health.Text(err), Denied: denied || s.nats.Denied() != "",

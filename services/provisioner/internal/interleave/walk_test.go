@@ -179,6 +179,10 @@ const (
 )
 
 func (w *world) walk(ctx context.Context, s scenario, seed uint64) (err error, trace []string) {
+	// A deadline of its own: the client's for a request without one is 2 s, too
+	// short for a machine that is busy with other tests.
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
 	k := &walk{
 		world: w, scenario: s, ctx: ctx, rnd: rand.New(rand.NewPCG(seed, 1)), now: time.Now(), seed: seed,
 		sess: fmt.Sprintf("walk-%d-%d", seed, time.Now().UnixNano()), complete: map[time.Time]bool{},

@@ -14,8 +14,9 @@ import (
 )
 
 const (
-	// spread is within what time a resync looks at all keys.
-	spread = 10 * time.Second
+	// perKey spreads a resync: a few keys are looked at at once, ten thousand in
+	// half a minute.
+	perKey = 3 * time.Millisecond
 	// keysTimeout bounds one listing of the bucket's keys.
 	keysTimeout = 30 * time.Second
 )
@@ -111,8 +112,7 @@ func (g *Guard) compare(ctx context.Context) error {
 	for key := range all {
 		list = append(list, key)
 	}
-	// A few are looked at at once; ten thousand take spread.
-	g.Observer.EnqueueAll(list, min(spread, time.Duration(len(list))*time.Millisecond))
+	g.Observer.EnqueueAll(list, min(g.Resync/2, time.Duration(len(list))*perKey))
 	return errors.Join(err, failed)
 }
 

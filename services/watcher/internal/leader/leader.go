@@ -28,24 +28,25 @@ type Elector struct {
 	identity string
 	times    Times
 	lock     func() resourcelock.Interface
+	told     func(verb string, err error)
 	log      *zap.Logger
 	leads    atomic.Bool
 	leader   atomic.Pointer[string]
 }
 
-// New returns an elector by a Lease.
-func New(client kubernetes.Interface, namespace, name, identity string, times Times, log *zap.Logger) *Elector {
+// New returns an elector by a Lease. told is told how each request for it went.
+func New(client kubernetes.Interface, namespace, name, identity string, times Times, told func(verb string, err error), log *zap.Logger) *Elector {
 	return NewWithLock(func() resourcelock.Interface {
 		return &resourcelock.LeaseLock{
 			LeaseMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Client: client.CoordinationV1(),
 			LockConfig: resourcelock.ResourceLockConfig{Identity: identity},
 		}
-	}, identity, times, log)
+	}, identity, times, told, log)
 }
 
 // NewWithLock returns an elector by any lock; each term uses a new one.
-func NewWithLock(l func() resourcelock.Interface, identity string, times Times, log *zap.Logger) *Elector {
-	return &Elector{identity: identity, times: times, lock: l, log: log}
+func NewWithLock(l func() resourcelock.Interface, identity string, times Times, told func(verb string, err error), log *zap.Logger) *Elector {
+	return &Elector{identity: identity, times: times, lock: l, told: told, log: log}
 }
 
 // Leads reports whether this one leads.
@@ -76,7 +77,7 @@ func (e *Elector) term(ctx context.Context, work func(context.Context)) error {
 	// The election outlives ctx until the work has ended.
 	election, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	l := &lock{Interface: e.lock(), now: time.Now}
+	l := &lock{Interface: e.lock(), now: time.Now, told: e.told}
 	ended := make(chan struct{})
 	el, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
 		Lock: l, LeaseDuration: e.times.Duration, RenewDeadline: e.times.Renew, RetryPeriod: e.times.Retry,

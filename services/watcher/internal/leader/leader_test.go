@@ -121,7 +121,7 @@ func stand(t *testing.T, l *lease, id string, working *atomic.Int64) *candidate 
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	c := &candidate{cancel: cancel, ends: make(chan time.Time, 16), linger: func() {}}
-	c.e = leader.NewWithLock(func() resourcelock.Interface { return &lock{lease: l, id: id} }, id, times, zap.NewNop())
+	c.e = leader.NewWithLock(func() resourcelock.Interface { return &lock{lease: l, id: id} }, id, times, func(string, error) {}, zap.NewNop())
 	c.wg.Go(func() {
 		err := c.e.Run(ctx, func(ctx context.Context) {
 			if working.Add(1) > 1 {

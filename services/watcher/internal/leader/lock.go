@@ -16,7 +16,8 @@ var errBusy = errors.New("the lease is not given up while its holder still works
 // elector would, when it ends, before it tells us.
 type lock struct {
 	resourcelock.Interface
-	now func() time.Time
+	now  func() time.Time
+	told func(verb string, err error) // of how each request went
 
 	mu      sync.Mutex
 	renewed time.Time // when the request was begun that last renewed it
@@ -24,9 +25,17 @@ type lock struct {
 	won     bool
 }
 
+// Get reads the lease.
+func (l *lock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
+	r, raw, err := l.Interface.Get(ctx)
+	l.told("get", err)
+	return r, raw, err
+}
+
 func (l *lock) Create(ctx context.Context, r resourcelock.LeaderElectionRecord) error {
 	at := l.now()
 	err := l.Interface.Create(ctx, r)
+	l.told("create", err)
 	l.note(at, err)
 	return err
 }
@@ -37,6 +46,7 @@ func (l *lock) Update(ctx context.Context, r resourcelock.LeaderElectionRecord) 
 	}
 	at := l.now()
 	err := l.Interface.Update(ctx, r)
+	l.told("update", err)
 	l.note(at, err)
 	return err
 }

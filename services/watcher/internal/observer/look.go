@@ -28,11 +28,8 @@ func (o *Observer) observe(ctx context.Context, key string, seen podwatch.Seen, 
 	p, err := o.views.Put(ctx, key, views.Source{
 		Observe: func(prev *sandbox.View) sandbox.View {
 			v, at := sandbox.Observe(r, pod, prev, seen.Order, o.cfg.Policy, now)
-			if !known && prev != nil && prev.RuntimeID == v.RuntimeID && prev.Incarnation == v.Incarnation {
-				v.PodLogs = prev.PodLogs
-			}
 			again = at
-			return v
+			return keep(prev, v, known)
 		},
 		Live:      func(ctx context.Context) (bool, error) { return o.isLive(ctx, r) },
 		Born:      r.CreatedAt,
@@ -50,6 +47,21 @@ func (o *Observer) observe(ctx context.Context, key string, seen podwatch.Seen, 
 	failpoint.Hit("watcher/after-events")
 	next, err := o.command(ctx, seen, m, now)
 	return earlier(again, next), err
+}
+
+// keep keeps what the view has and the watcher cannot know better: logs that
+// could not be read now, and the last command of a record whose generation did
+// not change. The provisioner that accepted that command has shown it; the copy
+// seen here may be from before it.
+func keep(prev *sandbox.View, v sandbox.View, logsKnown bool) sandbox.View {
+	if prev == nil || prev.RecordUID != v.RecordUID || prev.Generation != v.Generation {
+		return v
+	}
+	v.LastCommand = prev.LastCommand
+	if !logsKnown {
+		v.PodLogs = prev.PodLogs
+	}
+	return v
 }
 
 // podOf is the pod that the record's view is made of: a copy, or nil.

@@ -243,6 +243,35 @@ func TestAKeyIsNotMadeForARecordThatMoved(t *testing.T) {
 	}
 }
 
+func TestTheLastCommandIsTheProvisionersToTell(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	r := b.born("s")
+	r.LastCommand = "one"
+	key := testbed.Key(r)
+	pod := testbed.ReadyPod(r, 10)
+	b.world.Set(r, 10, pod)
+	b.look(key)
+	// A start of what runs already: the record's fence moves, its generation
+	// does not, and our copy is from before it.
+	accepted := r.Clone()
+	accepted.LastCommand = "two"
+	b.world.SetLive(accepted)
+	_, err := b.store.Put(t.Context(), key, views.Source{
+		Observe: func(prev *sandbox.View) sandbox.View {
+			v, _ := sandbox.Observe(accepted, &pod, prev, 10, sandbox.DefaultPolicy, time.Now())
+			return v
+		},
+	}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.look(key)
+	if got := b.view(key).LastCommand; got != "two" {
+		t.Errorf("the last command went back to %q", got)
+	}
+}
+
 func TestPhantomKeys(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

@@ -32,7 +32,7 @@ func list(ctx context.Context, r metadata.ResourceInterface, selector string, ea
 	opts := metav1.ListOptions{LabelSelector: selector, Limit: pageSize}
 	out := listing{objects: map[string]uint64{}}
 	for {
-		page, err := r.List(ctx, opts)
+		page, err := headers(ctx, r, opts)
 		if err != nil {
 			return listing{}, err
 		}
@@ -50,6 +50,12 @@ func list(ctx context.Context, r metadata.ResourceInterface, selector string, ea
 	}
 }
 
+func headers(ctx context.Context, r metadata.ResourceInterface, opts metav1.ListOptions) (*metav1.PartialObjectMetadataList, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	return r.List(ctx, opts)
+}
+
 // objects is what the last lists of volumes, Services and Ingresses showed.
 type objects struct {
 	at       time.Time // before the first of them was asked for
@@ -64,6 +70,7 @@ func (w *Watch) ListObjects(ctx context.Context) error {
 			r := m.GetLabels()[kube.LabelRecord]
 			out.byRecord[r] = append(out.byRecord[r], kube.ObjectOf(m, k.name))
 		})
+		w.cfg.Faults.Request("list "+k.resource.Resource, err)
 		if err != nil {
 			return fmt.Errorf("list %s: %w", k.resource.Resource, err)
 		}

@@ -15,10 +15,16 @@ import (
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
+
+	"github.com/sandbar-io/sandbar/services/watcher/internal/faults"
 )
 
-// pageSize bounds one answer of a LIST.
-const pageSize = 500
+const (
+	// pageSize bounds one answer of a LIST.
+	pageSize = 500
+	// requestTimeout bounds one request that is not a watch.
+	requestTimeout = 15 * time.Second
+)
 
 // backoff of the reflector. Its default goes up to a minute: too long for a
 // watcher to be blind after the API server is back.
@@ -38,10 +44,10 @@ type source[T any] struct {
 	store    *store[T]
 	log      *zap.Logger
 	restarts func() // counts
+	faults   *faults.Faults
 
 	mu     sync.Mutex
 	cancel context.CancelFunc // ends the present reflector
-	fault  error              // of the last request, nil when it succeeded
 }
 
 // run keeps a reflector running until ctx ends.
@@ -85,19 +91,9 @@ func (s *source[T]) restart() {
 }
 
 func (s *source[T]) note(ctx context.Context, err error) {
-	if ctx.Err() != nil {
-		return
+	if ctx.Err() == nil {
+		s.faults.Watch(s.kind, err)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.fault = err
-}
-
-// trouble is what keeps the source from following, or nil.
-func (s *source[T]) trouble() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.fault
 }
 
 // refresh takes in a most recent LIST, so that the store is not older than the
@@ -106,7 +102,7 @@ func (s *source[T]) refresh(ctx context.Context) error {
 	opts := metav1.ListOptions{LabelSelector: s.selector, Limit: pageSize}
 	var objs []any
 	for {
-		page, err := s.list(ctx, opts)
+		page, err := s.page(ctx, opts)
 		if err != nil {
 			return fmt.Errorf("list %s: %w", s.kind, err)
 		}
@@ -126,6 +122,12 @@ func (s *source[T]) refresh(ctx context.Context) error {
 			return s.store.Replace(objs, l.GetResourceVersion())
 		}
 	}
+}
+
+func (s *source[T]) page(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	return s.list(ctx, opts)
 }
 
 // check compares a metadata-only LIST with the store, and once more a little
@@ -157,6 +159,7 @@ func (s *source[T]) check(ctx context.Context, later time.Duration) error {
 func (s *source[T]) compare(ctx context.Context) (map[string]uint64, error) {
 	before := s.store.at()
 	l, err := list(ctx, s.headers, s.selector, nil)
+	s.faults.Request("compare "+s.kind, err)
 	if err != nil {
 		return nil, fmt.Errorf("list the metadata of %s: %w", s.kind, err)
 	}

@@ -4,7 +4,6 @@ package podwatch
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -22,6 +21,7 @@ import (
 	"github.com/sandbar-io/sandbar/pkg/contract"
 	"github.com/sandbar-io/sandbar/pkg/kube"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
+	"github.com/sandbar-io/sandbar/services/watcher/internal/faults"
 )
 
 // Config says what is watched.
@@ -31,6 +31,7 @@ type Config struct {
 	CheckEvery time.Duration // how often a LIST is compared with a watch
 	CheckAgain time.Duration // how much later a difference is looked at again
 	Restarts   func()        // counts watches that are made anew
+	Faults     *faults.Faults
 }
 
 // record is a Secret as its store holds it.
@@ -70,14 +71,14 @@ func New(client kubernetes.Interface, headers metadata.Interface, cfg Config, lo
 		kind: "records", example: &corev1.Secret{}, selector: kube.RecordSelector, client: client,
 		list:    func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) { return secrets.List(ctx, o) },
 		watch:   func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) { return secrets.Watch(ctx, o) },
-		headers: headers.Resource(secretResource).Namespace(cfg.Namespace), log: log, restarts: cfg.Restarts,
+		headers: headers.Resource(secretResource).Namespace(cfg.Namespace), log: log, restarts: cfg.Restarts, faults: cfg.Faults,
 		store: newStore(w.decode, func(r record) string { return r.name }, w.recordChanged, kube.TrimRecord),
 	}
 	w.pods = &source[sandbox.Pod]{
 		kind: "pods", example: &corev1.Pod{}, selector: kube.SandboxSelector, client: client,
 		list:    func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) { return pods.List(ctx, o) },
 		watch:   func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) { return pods.Watch(ctx, o) },
-		headers: headers.Resource(podResource).Namespace(cfg.Namespace), log: log, restarts: cfg.Restarts,
+		headers: headers.Resource(podResource).Namespace(cfg.Namespace), log: log, restarts: cfg.Restarts, faults: cfg.Faults,
 		store: newStore(func(obj any) sandbox.Pod { return kube.PodOf(obj.(*corev1.Pod)) },
 			func(p sandbox.Pod) string { return p.Record }, w.podChanged, kube.TrimPod),
 	}
@@ -159,19 +160,6 @@ func (w *Watch) podChanged(p sandbox.Pod) {
 	}
 }
 
-// Trouble is what keeps the watches from following, or nil. denied reports
-// whether that is a missing permission.
-func (w *Watch) Trouble() (denied bool, err error) {
-	for _, e := range []error{w.records.trouble(), w.pods.trouble()} {
-		if e == nil {
-			continue
-		}
-		err = errors.Join(err, e)
-		denied = denied || apierrors.IsForbidden(e) || apierrors.IsUnauthorized(e)
-	}
-	return denied, err
-}
-
 // Refresh returns when Look shows nothing older than this call.
 func (w *Watch) Refresh(ctx context.Context) error {
 	if err := w.records.refresh(ctx); err != nil {
@@ -183,7 +171,10 @@ func (w *Watch) Refresh(ctx context.Context) error {
 // Live reads a record at the API server. exists is true too for one that cannot
 // be read.
 func (w *Watch) Live(ctx context.Context, name string) (r *sandbox.Record, exists bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
 	s, err := w.client.CoreV1().Secrets(w.namespace).Get(ctx, name, metav1.GetOptions{})
+	w.cfg.Faults.Request("get a record", err)
 	if apierrors.IsNotFound(err) {
 		return nil, false, nil
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
@@ -181,4 +182,21 @@ func (c *Cluster) Versions() map[string]string {
 		out[p.Name] = p.ResourceVersion
 	}
 	return out
+}
+
+// Allow gives a user rights in the namespace.
+func (c *Cluster) Allow(user string, rules ...rbacv1.PolicyRule) {
+	c.t.Helper()
+	meta := metav1.ObjectMeta{Name: "test"}
+	_, err := c.Client.RbacV1().Roles(c.Namespace).Create(c.t.Context(), &rbacv1.Role{ObjectMeta: meta, Rules: rules}, metav1.CreateOptions{})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	_, err = c.Client.RbacV1().RoleBindings(c.Namespace).Create(c.t.Context(), &rbacv1.RoleBinding{
+		ObjectMeta: meta, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "test"},
+		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		c.t.Fatal(err)
+	}
 }

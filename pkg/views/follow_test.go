@@ -1,0 +1,440 @@
+package views_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/sandbar-io/sandbar/pkg/contract"
+	"github.com/sandbar-io/sandbar/pkg/sandbox"
+	"github.com/sandbar-io/sandbar/pkg/views"
+)
+
+func TestFollowerLoadsTheBucket(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	for i := range 20 {
+		b.put(newView(fmt.Sprint("s", i), 1, ofRuntime(i)))
+	}
+	b.beat(true)
+	f := b.follow()
+	confirmed(t, f)
+	if n := f.Memory().Len(); n != 20 {
+		t.Errorf("%d views", n)
+	}
+	v := f.Memory().Session(tenant, "s3")
+	if v == nil || v.SessionKey != "key-of-s3" || f.Memory().Runtime(runtimeID(3)) != v || len(f.Memory().Tenant(tenant)) != 20 {
+		t.Errorf("%+v", v)
+	}
+	if s := f.Status(); !s.Ready || s.Leader != "watcher-0" || s.Sandboxes != 20 || s.Age < 0 || s.Age > patience {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestFollowerFollows(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	b.beat(true)
+	f := b.follow()
+	confirmed(t, f)
+	p := b.put(newView("s", 1))
+	confirmed(t, f)
+	if v, revision := f.Memory().Key(keyOf(p.View)); v == nil || v.Order != 1 || revision != p.Revision {
+		t.Errorf("%+v at %d", v, revision)
+	}
+	p = b.put(newView("s", 2, status(sandbox.StatusPaused)))
+	confirmed(t, f)
+	if v := f.Memory().Session(tenant, "s"); v == nil || v.Status != sandbox.StatusPaused {
+		t.Errorf("%+v", v)
+	}
+	if ok, err := b.store().Delete(t.Context(), keyOf(p.View), p.Revision); !ok || err != nil {
+		t.Fatalf("%v, %v", ok, err)
+	}
+	confirmed(t, f)
+	if v := f.Memory().Session(tenant, "s"); v != nil {
+		t.Errorf("%+v", v)
+	}
+	if f.Memory().Merge(newView("s", 3), p.Revision) {
+		t.Error("a reply brought it back")
+	}
+	b.put(newView("s", 1, generation(2000)))
+	confirmed(t, f)
+	if v := f.Memory().Session(tenant, "s"); v == nil || v.Generation != 2000 {
+		t.Errorf("%+v", v)
+	}
+}
+
+// A reader that cannot open the keys, as the router, sees all else.
+func TestFollowerWithoutSealer(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	b.put(newView("s", 1))
+	b.beat(true)
+	f := views.NewFollower(b.conn.JS, nil, zap.NewNop())
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- f.Run(ctx) }()
+	confirmed(t, f)
+	if v := f.Memory().Session(tenant, "s"); v == nil || v.SessionKey != "" || v.SealedKey == "" {
+		t.Errorf("%+v", v)
+	}
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+// What cannot be read is left out, and hides nothing else.
+func TestFollowerOverWhatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	kv := b.kv()
+	other, err := contract.EncodeView(newView("other", 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, value := range map[string]string{
+		keyOf(newView("garbage", 1)): "garbage",
+		keyOf(newView("swapped", 1)): string(other),
+		"foreign":                    "x",
+		contract.HeartbeatKey:        "garbage",
+	} {
+		if _, err := kv.Put(t.Context(), key, []byte(value)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	foreign := newView("foreign key", 1)
+	sealer(t, 'b').Seal(foreign)
+	body, err := contract.EncodeView(foreign)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := kv.Put(t.Context(), keyOf(foreign), body); err != nil {
+		t.Fatal(err)
+	}
+	b.put(newView("s", 1))
+	b.beat(true)
+	f := b.follow()
+	confirmed(t, f)
+	if n := f.Memory().Len(); n != 1 || f.Memory().Session(tenant, "s") == nil {
+		t.Errorf("%v", f.Memory().Keys())
+	}
+	if _, err := kv.Put(t.Context(), contract.HeartbeatKey, []byte("garbage")); err != nil {
+		t.Fatal(err)
+	}
+	confirmed(t, f)
+}
+
+// unconfirmed says that a read index fails, as it must, in time.
+func unconfirmed(t *testing.T, f *views.Follower) {
+	t.Helper()
+	began := time.Now()
+	err := f.ReadIndex(t.Context())
+	if sandbox.CodeOf(err) != sandbox.CodeUnavailable {
+		t.Errorf("a read index: %v", err)
+	}
+	if took := time.Since(began); took > 4*views.ReadIndexTimeout { // a busy machine
+		t.Errorf("it took %v", took)
+	}
+}
+
+func TestFollowerOfAnIncompleteBucket(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	b.put(newView("s", 1))
+	f := b.follow()
+	if f.Status().Ready || f.Status().Age != -1 {
+		t.Errorf("%+v", f.Status())
+	}
+	unconfirmed(t, f)
+	b.beat(false)
+	until(t, "the heartbeat", func() bool { return f.Status().Leader != "" })
+	unconfirmed(t, f)
+	// Complete, but of a bucket that was.
+	h := contract.Heartbeat{Leader: "watcher-1", Complete: true, Created: b.created().Add(-time.Hour)}
+	if err := b.store().Beat(t.Context(), h); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the heartbeat", func() bool { return f.Status().Leader == "watcher-1" })
+	unconfirmed(t, f)
+	if f.Status().Ready || f.Memory().Len() != 0 {
+		t.Errorf("%+v, %v", f.Status(), f.Memory().Keys())
+	}
+	b.beat(true)
+	confirmed(t, f)
+	if !f.Status().Ready || f.Memory().Session(tenant, "s") == nil {
+		t.Errorf("%+v", f.Status())
+	}
+	b.beat(false) // of a new leader, that does not know it yet
+	b.put(newView("s2", 1, ofRuntime(2)))
+	confirmed(t, f)
+	if f.Memory().Len() != 2 {
+		t.Errorf("%v", f.Memory().Keys())
+	}
+}
+
+// A bucket that was made anew is empty, the sandboxes are not gone: what was in
+// memory stays until the leader says that the bucket is complete.
+func TestFollowerOfABucketMadeAnew(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	for i, s := range []string{"kept", "replied", "gone"} {
+		b.put(newView(s, 5, ofRuntime(i)))
+	}
+	b.beat(true)
+	f := b.follow()
+	confirmed(t, f)
+	b.remake()
+	unconfirmed(t, f)
+	b.put(newView("kept", 6, ofRuntime(0)))
+	b.put(newView("replied", 6, ofRuntime(1)))
+	b.put(newView("new", 1, ofRuntime(3)))
+	b.beat(false)
+	created := b.created()
+	until(t, "the new bucket's heartbeat", func() bool { return f.Status().Age < time.Second && f.Status().Leader != "" })
+	unconfirmed(t, f)
+	if n := f.Memory().Len(); n != 3 || !f.Status().Ready || f.Memory().Session(tenant, "gone") == nil {
+		t.Fatalf("%v, %+v", f.Memory().Keys(), f.Status())
+	}
+	// Replies to commands that this gateway sent meanwhile: newer than the bucket.
+	f.Memory().Merge(newView("replied", 7, ofRuntime(1)), 1<<62)
+	f.Memory().Merge(newView("only replied", 1, ofRuntime(4)), 1<<62)
+	b.beat(true)
+	confirmed(t, f)
+	if !b.created().Equal(created) {
+		t.Fatal("the bucket was made once more")
+	}
+	want := map[string]uint64{"kept": 6, "replied": 7, "new": 1, "only replied": 1}
+	for session, order := range want {
+		if v := f.Memory().Session(tenant, session); v == nil || v.Order != order {
+			t.Errorf("%s: %+v", session, v)
+		}
+	}
+	if f.Memory().Len() != len(want) {
+		t.Errorf("%v", f.Memory().Keys())
+	}
+	b.put(newView("later", 1, ofRuntime(5)))
+	confirmed(t, f)
+	if f.Memory().Session(tenant, "later") == nil {
+		t.Error("the new watch brings nothing")
+	}
+}
+
+// While the bucket is away at all, memory answers for what it holds.
+func TestFollowerWithoutBucket(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	b.put(newView("s", 1))
+	b.beat(true)
+	f := b.follow()
+	confirmed(t, f)
+	if err := b.conn.JS.DeleteStream(t.Context(), contract.ViewStream); err != nil {
+		t.Fatal(err)
+	}
+	unconfirmed(t, f)
+	if f.Memory().Session(tenant, "s") == nil || !f.Status().Ready {
+		t.Error("memory forgot")
+	}
+	if err := b.conn.EnsureViews(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.beat(true) // complete, and there is nothing
+	confirmed(t, f)
+	if f.Memory().Len() != 0 {
+		t.Errorf("%v", f.Memory().Keys())
+	}
+}
+
+func TestFollowerOverARestart(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	b.put(newView("before", 1, ofRuntime(1)))
+	b.beat(true)
+	f := b.follow()
+	confirmed(t, f)
+	b.stop()
+	until(t, "the connection to be lost", func() bool { return !b.conn.IsConnected() })
+	unconfirmed(t, f)
+	if f.Memory().Session(tenant, "before") == nil || !f.Status().Ready {
+		t.Error("memory forgot")
+	}
+	b.start()
+	until(t, "the connection", b.conn.IsConnected)
+	until(t, "the bucket", func() bool {
+		_, err := b.store().Read(t.Context(), "acme.x")
+		return err == nil
+	})
+	b.put(newView("after", 1, ofRuntime(2)))
+	began := time.Now()
+	confirmed(t, f)
+	t.Logf("confirmed %v after the restart", time.Since(began))
+	if f.Memory().Session(tenant, "before") == nil || f.Memory().Session(tenant, "after") == nil {
+		t.Errorf("%v", f.Memory().Keys())
+	}
+}
+
+// A watch may fall silent without an error, here because its consumer was
+// deleted. It is seen, and the watch made again.
+func TestFollowerOfASilentWatch(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	b.put(newView("before", 1, ofRuntime(1)))
+	b.beat(true)
+	f := b.follow()
+	confirmed(t, f)
+	s, err := b.conn.JS.Stream(t.Context(), contract.ViewStream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := s.ConsumerNames(t.Context())
+	n := 0
+	for name := range names.Name() {
+		if err := b.conn.JS.DeleteConsumer(t.Context(), contract.ViewStream, name); err != nil {
+			t.Fatal(err)
+		}
+		n++
+	}
+	if n != 1 || names.Err() != nil {
+		t.Fatalf("%d consumers, %v", n, names.Err())
+	}
+	b.put(newView("after", 1, ofRuntime(2)))
+	began := time.Now()
+	confirmed(t, f)
+	t.Logf("confirmed after %v", time.Since(began))
+	if f.Memory().Session(tenant, "after") == nil {
+		t.Errorf("%v", f.Memory().Keys())
+	}
+}
+
+// What was written before a read index is in memory after it, for any number of
+// writers and readers.
+func TestReadIndexIsExact(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	b.beat(true)
+	f := b.follow()
+	confirmed(t, f)
+	var wg sync.WaitGroup
+	for n := range 8 {
+		wg.Go(func() {
+			store := views.NewStore(b.conn.JS, sealer(t, 'a'), 0)
+			for i := range 25 {
+				v := newView(fmt.Sprint(n), uint64(i), ofRuntime(n))
+				p, err := store.Put(t.Context(), keyOf(v), source(v), time.Now())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if err := f.ReadIndex(t.Context()); err != nil {
+					if sandbox.CodeOf(err) != sandbox.CodeUnavailable {
+						t.Error(err)
+					}
+					continue // a busy machine
+				}
+				got, revision := f.Memory().Key(keyOf(v))
+				if got == nil || got.Order < uint64(i) || revision < p.Revision {
+					t.Errorf("order %d was written at %d, %+v is there at %d", i, p.Revision, got, revision)
+				}
+				if i%10 != 9 {
+					continue
+				}
+				if ok, err := store.Delete(t.Context(), keyOf(v), p.Revision); !ok || err != nil {
+					t.Errorf("delete: %v, %v", ok, err)
+				}
+				if f.ReadIndex(t.Context()) == nil {
+					if got, _ := f.Memory().Key(keyOf(v)); got != nil {
+						t.Errorf("%+v is still there", got)
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// On one gateway a view never goes back, and a sandbox that lives is never
+// missed: not by writers that race, replies that come late, or a new watch.
+func TestViewsNeverGoBack(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	first := b.put(newView("s", 0))
+	b.beat(true)
+	f := b.follow()
+	confirmed(t, f)
+	done := make(chan struct{})
+	var reader, writers sync.WaitGroup
+	reader.Go(func() {
+		last := uint64(0)
+		for {
+			v := f.Memory().Session(tenant, "s")
+			if v == nil {
+				t.Error("it is missed")
+				return
+			}
+			if v.Order < last {
+				t.Errorf("order %d after %d", v.Order, last)
+				return
+			}
+			last = v.Order
+			select {
+			case <-done:
+				return
+			default:
+			}
+		}
+	})
+	for n := range 3 {
+		writers.Go(func() {
+			store := views.NewStore(b.conn.JS, sealer(t, 'a'), 0)
+			for i := range 60 {
+				v := newView("s", uint64(3*i+n))
+				p, err := store.Put(t.Context(), keyOf(v), source(v), time.Now())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				f.Memory().Merge(p.View, p.Revision) // the reply
+				f.Memory().Merge(first.View, first.Revision)
+			}
+		})
+	}
+	writers.Wait()
+	confirmed(t, f)
+	close(done)
+	reader.Wait()
+	if v := f.Memory().Session(tenant, "s"); v.Order != 179 {
+		t.Errorf("ends with %+v", v)
+	}
+}
+
+func TestFollowerEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	b.stop()
+	f := views.NewFollower(b.conn.JS, nil, zap.NewNop())
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- f.Run(ctx) }()
+	unconfirmed(t, f)
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+// Who gives up a read index is told so at once.
+func TestReadIndexOfACanceledRequest(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	f := b.follow()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := f.ReadIndex(ctx); sandbox.CodeOf(err) != sandbox.CodeUnavailable || !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
