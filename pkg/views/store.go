@@ -31,6 +31,8 @@ type Present struct {
 	View     *sandbox.View
 	Revision uint64    // for compare-and-swap; 0: never written
 	Created  time.Time // the bucket's creation
+
+	lost bool // it holds what cannot be read
 }
 
 // Store reads and writes views by compare-and-swap.
@@ -65,7 +67,8 @@ func (s *Store) Read(ctx context.Context, key string) (Present, error) {
 	}
 	v, err := contract.DecodeView(key, m.Data)
 	if err != nil {
-		return p, nil // what cannot be read is written over
+		p.lost = true // and is written over
+		return p, nil
 	}
 	if err := s.sealer.Open(v); err != nil {
 		v.SessionKey = "" // differs from any record's, so the view is sealed anew
@@ -111,7 +114,7 @@ func (s *Store) Put(ctx context.Context, key string, src Source, now time.Time) 
 				return Present{}, ErrMoved
 			}
 		}
-		restored := sandbox.Restored{Yes: p.Created.After(src.Born), Number: now.Unix()}
+		restored := sandbox.Restored{Yes: p.lost || p.Created.After(src.Born), Number: now.Unix()}
 		sandbox.Advance(p.View, &next, restored, now)
 		if src.Published != nil {
 			sandbox.Trim(&next, src.Published)

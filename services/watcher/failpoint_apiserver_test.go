@@ -26,10 +26,9 @@ func TestDeathBetweenSideEffects(t *testing.T) {
 					testbed.Eventually(t, "the first leads", one.leads)
 				}
 				s.watcher()
-				const rounds = 2
-				all := s.churn(4, rounds)
+				all := s.churn(4, upTo(2))
 				one.wait() // it has died by itself
-				s.verify(all, rounds)
+				s.verify(all)
 			})
 		}
 	}
@@ -39,6 +38,7 @@ func TestDeathBetweenSideEffects(t *testing.T) {
 			s := newStage(t)
 			one := s.watcher("SANDBAR_FAILPOINT=watcher/" + point)
 			testbed.Eventually(t, "the first leads", one.leads)
+			s.bucket()
 			s.watcher()
 			r := s.k8s.Start("s")
 			s.eventually(r, sandbox.StatusStarting)

@@ -76,6 +76,7 @@ func (b bed) testbedUp(ctx context.Context) error {
 	}
 	env["API_URLS"] = strings.Join(urls, ",")
 	env["STACK_DIR"] = stacks["main"].Dir
+	env["CLUSTER_DIR"] = b.path("test", "cluster")
 	for prefix, name := range map[string]string{"SIMULATED": "simulated", "PATH": "path"} {
 		e := stacks[name].Env(sandboxImage)
 		env[prefix+"_API_URL"], env[prefix+"_ROUTER_URL"] = e["API_URL"], e["ROUTER_URL"]

@@ -33,6 +33,9 @@ type Options struct {
 	Settings []string
 	// Failpoints builds the services with their failpoints in.
 	Failpoints bool
+	// Bin is a folder that Build has filled, for several stacks to share; empty:
+	// the stack builds its own, in Dir.
+	Bin string
 	Log        func(format string, a ...any) `json:"-"`
 }
 

@@ -60,8 +60,10 @@ func Start(ctx context.Context, o Options) (*Stack, error) {
 	if err := s.secrets(); err != nil {
 		return nil, err
 	}
-	if err := s.build(ctx); err != nil {
-		return nil, err
+	if s.Bin == "" {
+		if err := Build(ctx, s.Repo, s.bin(), s.Failpoints); err != nil {
+			return nil, err
+		}
 	}
 	client, err := cluster.Client(o.Cluster.Kubeconfig)
 	if err != nil {
@@ -87,7 +89,13 @@ func Start(ctx context.Context, o Options) (*Stack, error) {
 	return s, s.WaitReady(ctx)
 }
 
-func (s *Stack) bin() string       { return filepath.Join(s.Dir, "bin") }
+func (s *Stack) bin() string {
+	if s.Bin != "" {
+		return s.Bin
+	}
+	return filepath.Join(s.Dir, "bin")
+}
+
 func (s *Stack) natsStore() string { return filepath.Join(s.Dir, "nats") }
 
 // Names lists the instances, in order.
@@ -111,27 +119,27 @@ func (s *Stack) Of(kind string) []*Service {
 	return out
 }
 
-// build builds the services as they ship, each module by itself, and the NATS
-// server.
-func (s *Stack) build(ctx context.Context) error {
+// Build builds the services as they ship, each module by itself, and the NATS
+// server, into a folder that stacks can share.
+func Build(ctx context.Context, repo, bin string, failpoints bool) error {
 	for _, kind := range []string{"gateway", "provisioner", "watcher", "router"} {
-		if err := s.compile(ctx, filepath.Join("services", kind), "./cmd/"+kind, kind); err != nil {
+		if err := compile(ctx, filepath.Join(repo, "services", kind), "./cmd/"+kind, filepath.Join(bin, kind), failpoints); err != nil {
 			return err
 		}
 	}
-	return s.compile(ctx, "tools", "./natsserver", "natsserver")
+	return compile(ctx, filepath.Join(repo, "tools"), "./natsserver", filepath.Join(bin, "natsserver"), failpoints)
 }
 
-func (s *Stack) compile(ctx context.Context, module, pkg, name string) error {
-	args := []string{"build", "-trimpath", "-o", filepath.Join(s.bin(), name)}
-	if s.Failpoints {
+func compile(ctx context.Context, module, pkg, program string, failpoints bool) error {
+	args := []string{"build", "-trimpath", "-o", program}
+	if failpoints {
 		args = append(args, "-tags", "failpoints")
 	}
 	cmd := exec.CommandContext(ctx, "go", append(args, pkg)...)
-	cmd.Dir = filepath.Join(s.Repo, module)
+	cmd.Dir = module
 	cmd.Env = append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build %s: %w\n%s", name, err, out)
+		return fmt.Errorf("build %s: %w\n%s", filepath.Base(program), err, out)
 	}
 	return nil
 }

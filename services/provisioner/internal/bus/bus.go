@@ -151,6 +151,7 @@ func (b *Bus) handle(ctx context.Context, m jetstream.Msg) {
 		b.giveUp(ctx, m, meta, c, fmt.Errorf("not done after %d deliveries", maxDeliveries))
 		return
 	}
+	failpoint.Hit("provisioner/before-run/" + string(c.Verb))
 	if latest := meta.Timestamp.Add(sandbox.MaxDeadline); c.Deadline.IsZero() || c.Deadline.After(latest) {
 		c.Deadline = latest
 	}

@@ -216,8 +216,8 @@ func (k *walk) watcherActs(add adder) {
 
 // watcherWork is what follows from a watcher's caches.
 func (k *walk) watcherWork(add adder, w *watcher, i int) {
-	if c, ok := sandbox.Drift(w.record, w.pods, w.objects, k.omit); ok && !k.queued(c) {
-		add(1, func() error { _, err := k.publish(c); return err }, "w%d publishes reconcile gen %d", i, c.Generation)
+	if c, ok := sandbox.Drift(w.record, w.pods, w.objects, k.omit); ok && !k.queued(c) && w.sent != w.state() {
+		add(1, func() error { w.sent = w.state(); _, err := k.publish(c); return err }, "w%d publishes reconcile gen %d", i, c.Generation)
 	}
 	if c, due, ok := sandbox.PurgeDue(w.record); ok && !k.queued(c) {
 		add(1, func() error {
@@ -260,6 +260,22 @@ func (k *walk) pass(d time.Duration) {
 	for _, m := range k.msgs {
 		m.late = m.late || m.op != nil && !k.now.Before(m.command.Deadline)
 	}
+}
+
+// state is what a watcher's caches hold. It asks once for each: it backs off, and
+// what it asked for is in the queue until it is done or does not fit any more.
+func (w *watcher) state() string {
+	s := fmt.Sprint(w.order)
+	if w.record != nil {
+		s += "/" + w.record.ResourceVersion
+	}
+	for i := range w.pods {
+		s += fmt.Sprintf("/%d", w.pods[i].Order)
+	}
+	for i := range w.objects {
+		s += "/" + w.objects[i].UID
+	}
+	return s
 }
 
 // queued: a watcher sends the same only once while it stands.

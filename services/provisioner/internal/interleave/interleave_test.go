@@ -97,7 +97,7 @@ func seedOf(t *testing.T) uint64 {
 // TestProtocolHolds walks every scenario with all rules in place.
 func TestProtocolHolds(t *testing.T) {
 	w := newWorld(t)
-	walks := 8
+	walks := 3
 	if text := os.Getenv("SANDBAR_WALKS"); text != "" {
 		var err error
 		walks, err = strconv.Atoi(text)

@@ -86,8 +86,9 @@ type watcher struct {
 	pods     []sandbox.Pod
 	objects  []sandbox.Object
 	order    uint64
-	known    bool // the caches were filled once
-	deleted  bool // it saw the record go
+	known    bool   // the caches were filled once
+	deleted  bool   // it saw the record go
+	sent     string // the state of the caches for which it asked for a reconcile
 	doing    *actor
 	fullPass time.Time // the bucket's creation that its last full pass was for
 }

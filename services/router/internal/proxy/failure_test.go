@@ -138,7 +138,11 @@ func TestClientGoesAway(t *testing.T) {
 	}), nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { <-began; cancel() }()
-	if _, err := w.client.Do(w.request("GET", agentURL("/"), nil).WithContext(ctx)); !errors.Is(err, context.Canceled) {
+	res, err := w.client.Do(w.request("GET", agentURL("/"), nil).WithContext(ctx))
+	if err == nil {
+		_ = res.Body.Close()
+	}
+	if !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 	<-ended

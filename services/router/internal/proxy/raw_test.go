@@ -28,6 +28,7 @@ func raw(t testing.TB, to *world, request string) (*http.Response, string) {
 	if err != nil {
 		t.Fatalf("%q: %v", request, err)
 	}
+	defer func() { _ = res.Body.Close() }()
 	body, err := io.ReadAll(res.Body)
 	if err != nil {
 		t.Fatal(err)

@@ -175,11 +175,13 @@ func TestContinue(t *testing.T) {
 	if body, _ := io.ReadAll(res.Body); string(body) != "body" || res.StatusCode != 200 {
 		t.Errorf("%s %q", res.Status, body)
 	}
+	_ = res.Body.Close()
 	head("/refuse")
 	res, err = http.ReadResponse(r, nil)
 	if err != nil || res.StatusCode != http.StatusRequestEntityTooLarge {
-		t.Error(res, err)
+		t.Fatal(res, err)
 	}
+	_ = res.Body.Close()
 }
 
 func TestConnectionsAreUsedAgain(t *testing.T) {

@@ -43,11 +43,11 @@ var echo = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 
 func (w *world) dial(url string) *websocket.Conn {
 	w.Helper()
-	c, res, err := websocket.Dial(w.Context(), strings.Replace(url, "http", "ws", 1), &websocket.DialOptions{
+	c, _, err := websocket.Dial(w.Context(), strings.Replace(url, "http", "ws", 1), &websocket.DialOptions{
 		HTTPClient: w.client, Subprotocols: []string{"p1", "p2"}, HTTPHeader: http.Header{"Origin": {"http://app.test"}},
 	})
 	if err != nil {
-		w.Fatal(err, res)
+		w.Fatal(err)
 	}
 	c.SetReadLimit(-1)
 	w.Cleanup(func() { _ = c.CloseNow() })
@@ -122,6 +122,7 @@ func upgradedTo(t *testing.T, w *world, protocol string, early ...byte) net.Conn
 	if err != nil || res.StatusCode != 101 {
 		t.Fatal(res, err)
 	}
+	_ = res.Body.Close()
 	return conn
 }
 

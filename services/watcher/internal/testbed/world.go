@@ -2,7 +2,6 @@ package testbed
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -186,13 +185,19 @@ func Events(t testing.TB, c *natsx.Conn, tenant string) []jetstream.Msg {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if info.NumPending == 0 {
+		return nil
+	}
+	batch, err := cons.Fetch(int(info.NumPending), jetstream.FetchMaxWait(5*time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
 	var out []jetstream.Msg
-	for range info.NumPending {
-		m, err := cons.Next(jetstream.FetchMaxWait(5 * time.Second))
-		if errors.Is(err, context.DeadlineExceeded) || err != nil {
-			t.Fatal(err)
-		}
+	for m := range batch.Messages() {
 		out = append(out, m)
+	}
+	if batch.Error() != nil || len(out) < int(info.NumPending) {
+		t.Fatalf("%d events of %d: %v", len(out), info.NumPending, batch.Error())
 	}
 	return out
 }
