@@ -10,6 +10,8 @@ import (
 	"net"
 	"net/http"
 	"os/signal"
+	"reflect"
+	"strings"
 	"syscall"
 	"time"
 
@@ -56,14 +58,40 @@ func Main[C interface{ Validate() error }](name string, environ []string, stderr
 	return 0
 }
 
-// Parse reads a configuration struct (tags of caarlos0/env) and validates it.
+// Parse reads a configuration struct (tags of caarlos0/env) and validates it. A
+// problem is named by the variable, not by the field that holds it.
 func Parse[C interface{ Validate() error }](environ []string) (C, error) {
 	cfg, parse := env.ParseAsWithOptions[C](env.Options{Environment: env.ToMap(environ)})
 	var all env.AggregateError
 	if errors.As(parse, &all) {
-		parse = errors.Join(all.Errors...)
+		names := variables(reflect.TypeFor[C]())
+		var errs []error
+		for _, err := range all.Errors {
+			var p env.ParseError
+			if errors.As(err, &p) {
+				err = fmt.Errorf("%s is no %s: %w", strings.Join(names[p.Name], " or "), p.Type, p.Err)
+			}
+			errs = append(errs, err)
+		}
+		parse = errors.Join(errs...)
 	}
 	return cfg, errors.Join(parse, cfg.Validate())
+}
+
+// variables maps the names of a configuration's fields to those of the variables
+// that they are read from.
+func variables(t reflect.Type) map[string][]string {
+	out := map[string][]string{}
+	for _, f := range reflect.VisibleFields(t) {
+		if name, _, _ := strings.Cut(f.Tag.Get("env"), ","); name != "" {
+			out[f.Name] = append(out[f.Name], name)
+		} else if f.Type.Kind() == reflect.Struct {
+			for field, names := range variables(f.Type) {
+				out[field] = append(out[field], names...)
+			}
+		}
+	}
+	return out
 }
 
 func lookup(environ []string, name string) string { return env.ToMap(environ)[name] }

@@ -18,6 +18,10 @@ import (
 // provisioner that works on the record, and one or two watchers.
 const casAttempts = 16
 
+// stepTimeout bounds one read or write. A request that was under way when the
+// connection broke gets no answer ever, and would wait as long as the attempt.
+const stepTimeout = 2 * time.Second
+
 // keyTTL is how long the marker of a deleted key stays.
 const keyTTL = time.Hour
 
@@ -49,6 +53,8 @@ func NewStore(js jetstream.JetStream, sealer *contract.Sealer, omit sandbox.Omit
 
 // Read returns what the bucket's leader holds under the key now.
 func (s *Store) Read(ctx context.Context, key string) (Present, error) {
+	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+	defer cancel()
 	stream, err := s.js.Stream(ctx, contract.ViewStream)
 	if err != nil {
 		return Present{}, fmt.Errorf("open the bucket: %w", err)
@@ -139,6 +145,8 @@ func (s *Store) write(ctx context.Context, key string, v *sandbox.View, rev uint
 	if err != nil {
 		return 0, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+	defer cancel()
 	kv, err := s.js.KeyValue(ctx, contract.ViewBucket)
 	if err != nil {
 		return 0, err
@@ -167,6 +175,8 @@ func pause(ctx context.Context) error {
 // Delete removes a key that still stands at the revision. It reports false if it
 // does not.
 func (s *Store) Delete(ctx context.Context, key string, revision uint64) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+	defer cancel()
 	kv, err := s.js.KeyValue(ctx, contract.ViewBucket)
 	if err != nil {
 		return false, fmt.Errorf("open the bucket: %w", err)
@@ -192,6 +202,8 @@ func (s *Store) Beat(ctx context.Context, h contract.Heartbeat) error {
 	if err != nil {
 		return fmt.Errorf("encode heartbeat: %w", err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+	defer cancel()
 	kv, err := s.js.KeyValue(ctx, contract.ViewBucket)
 	if err != nil {
 		return fmt.Errorf("open the bucket: %w", err)

@@ -499,6 +499,9 @@ func TestStoreWithoutServer(t *testing.T) {
 			if ok {
 				t.Error("deleted")
 			}
+			if ctx.Err() != nil {
+				t.Error("the caller's whole time was waited")
+			}
 		})
 	}
 }

@@ -48,8 +48,7 @@ func (b bed) testbedUp(ctx context.Context) error {
 		so := stack.Options{
 			Dir: b.path("test", name), Repo: b.root, Cluster: c, Log: b.say, Failpoints: true,
 			SystemNamespace: name + "-system", SandboxNamespace: name + "-sandboxes",
-			Settings: append(stack.Placement(name != "simulated"), "API_KEYS_FILE="+keysFile, "ALLOW_ROOT=true",
-				"REGISTRY_PREFIX="+c.Registry+"/sandbar"),
+			Settings: append(stack.Placement(name != "simulated"), "API_KEYS_FILE="+keysFile, "ALLOW_ROOT=true"),
 		}
 		switch name {
 		case "main":

@@ -218,7 +218,7 @@ Sandbar is up.
 
 Paste these:
 
-  curl -s -H 'X-API-Key: %[2]s' -d '{"image":"%[4]s","session_id":"demo","environment":{}}' %[1]s/start
+  curl -s -H 'X-API-Key: %[2]s' -d '{"image":"%[4]s","session_id":"demo","run_as_user":10001,"fs_group":10001}' %[1]s/start
   curl -s -H 'X-API-Key: %[2]s' %[1]s/sessions/demo
   curl -s http://demo.%[5]s/alive
 

@@ -36,7 +36,7 @@ type Options struct {
 	// Bin is a folder that Build has filled, for several stacks to share; empty:
 	// the stack builds its own, in Dir.
 	Bin string
-	Log        func(format string, a ...any) `json:"-"`
+	Log func(format string, a ...any) `json:"-"`
 }
 
 func (o *Options) settle() error {
@@ -104,9 +104,17 @@ func SettingsFrom(repo string, environ []string) ([]string, error) {
 	}
 	var out []string
 	for _, e := range environ {
-		if name, _, _ := strings.Cut(e, "="); known[name] {
-			out = append(out, e)
+		name, value, _ := strings.Cut(e, "=")
+		if !known[name] {
+			continue
 		}
+		// The services run in another folder than the caller.
+		if strings.HasSuffix(name, "_FILE") && value != "" {
+			if value, err = filepath.Abs(value); err != nil {
+				return nil, fmt.Errorf("%s: %w", name, err)
+			}
+		}
+		out = append(out, name+"="+value)
 	}
 	return out, nil
 }

@@ -73,7 +73,7 @@ func (s *Stack) add(kind string, i, serves int, wiring ...string) error {
 	if err != nil {
 		return err
 	}
-	env := append(defaults(s.Cluster.BaseDomain, s.SandboxNamespace), s.Settings...)
+	env := append(s.defaults(), s.Settings...)
 	if !has(env, "API_KEY") {
 		env = append(env, "API_KEY="+s.Secrets.APIKey)
 	}
@@ -92,11 +92,12 @@ func (s *Stack) add(kind string, i, serves int, wiring ...string) error {
 }
 
 // defaults are what a stack on one machine sets, for many sandboxes to fit.
-func defaults(baseDomain, _ string) []string {
+func (s *Stack) defaults() []string {
 	return []string{
-		"BASE_DOMAIN=" + baseDomain, "URL_SCHEME=http",
+		"BASE_DOMAIN=" + s.Cluster.BaseDomain, "URL_SCHEME=http",
 		"CPU_REQUEST=50m", "CPU_LIMIT=1", "MEMORY_REQUEST=64Mi", "MEMORY_LIMIT=256Mi",
 		"WORKSPACE_SIZE=1Gi", "RUNTIME_CLASSES=sysbox-runc=",
+		"REGISTRY_PREFIX=" + s.Cluster.Registry + "/sandbar", "REGISTRY_INSECURE=" + s.Cluster.Registry,
 	}
 }
 

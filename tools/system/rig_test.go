@@ -1,0 +1,169 @@
+//go:build system
+
+package system_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/sandbar-io/sandbar/tools/conformance/client"
+	"github.com/sandbar-io/sandbar/tools/devstack/stack"
+)
+
+// shortLease lets a watcher's successor come within seconds.
+var shortLease = []string{"LEASE_DURATION=5s", "LEASE_RENEW=3s", "LEASE_RETRY=500ms"}
+
+// noPurge keeps the watcher from sending commands that a failpoint would count.
+const noPurge = "PURGE_AFTER=1h"
+
+// rig is a stack of one test on simulated nodes.
+type rig struct {
+	*stack.Stack
+	http *http.Client
+}
+
+// newRig starts a stack as o asks. At the end it is removed; the logs of a failed
+// test stay.
+func newRig(t *testing.T, name string, o stack.Options) *rig {
+	t.Helper()
+	run := nonce()
+	o.Dir = filepath.Join(bed.root, ".sandbar", "test", "system-"+name+"-"+run)
+	o.Repo, o.Cluster, o.Bin, o.Failpoints = bed.root, bed.State, bed.bin, true
+	o.SystemNamespace, o.SandboxNamespace = name+"-"+run+"-system", name+"-"+run+"-sandboxes"
+	o.Settings = append(append(stack.Placement(false), shortLease...), o.Settings...)
+	o.Log = func(string, ...any) {}
+	t.Cleanup(func() { endRig(t, o.Dir) })
+	begin := time.Now()
+	s, err := stack.Start(t.Context(), o)
+	if err != nil {
+		t.Fatalf("start a stack: %v", err)
+	}
+	r := &rig{Stack: s}
+	if r.http, err = client.NewHTTP(bed.BaseDomain, s.Of("router")[0].URL); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.http.CloseIdleConnections)
+	t.Logf("the stack of %d services was ready after %s", len(s.Services), time.Since(begin).Round(10*time.Millisecond))
+	return r
+}
+
+func endRig(t *testing.T, dir string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
+	defer cancel()
+	s, err := stack.Load(dir)
+	if err != nil {
+		t.Errorf("the stack cannot be ended: %v", err)
+		return
+	}
+	if t.Failed() {
+		for _, name := range append(s.Names(), "nats") {
+			t.Logf("log of %s ends:\n%s", name, tail(s.LogPath(name)))
+		}
+		kept := filepath.Join(filepath.Dir(dir), "failed-"+filepath.Base(dir))
+		if err := os.CopyFS(kept, os.DirFS(filepath.Join(dir, "log"))); err == nil {
+			t.Logf("all logs: %s", kept)
+		}
+	}
+	if err := remove(ctx, s); err != nil && !apierrors.IsNotFound(err) {
+		t.Errorf("the stack's end: %v", err)
+	}
+}
+
+// tail is the end of a log, for a failure's message.
+func tail(path string) string {
+	const lines = 12
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return err.Error()
+	}
+	all := bytes.Split(bytes.TrimSpace(raw), []byte("\n"))
+	all = all[max(0, len(all)-lines):]
+	for i, line := range all {
+		all[i] = line[:min(len(line), 600)]
+	}
+	return string(bytes.Join(all, []byte("\n")))
+}
+
+// api is the n-th gateway with the stack's own key.
+func (r *rig) api(n int) client.API {
+	return client.NewAPI(r.http, r.Of("gateway")[n].URL, r.Secrets.APIKey)
+}
+
+// apis are all gateways.
+func (r *rig) apis() []client.API {
+	var all []client.API
+	for n := range r.Of("gateway") {
+		all = append(all, r.api(n))
+	}
+	return all
+}
+
+// again starts an instance anew, killed if it still runs, with extra settings.
+func (r *rig) again(t *testing.T, name string, extra ...string) {
+	t.Helper()
+	if err := r.Kill(name); err != nil && r.Running(name) {
+		t.Fatal(err)
+	}
+	if err := r.StartService(name, extra...); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.WaitService(t.Context(), name); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// arm starts all instances of a kind anew, so that the first of them that comes
+// to the failpoint dies there, and no other.
+func (r *rig) arm(t *testing.T, kind, point string) (fired func() bool) {
+	t.Helper()
+	once := filepath.Join(r.Dir, "once-"+strings.NewReplacer("/", "-", ":", "-").Replace(point)+"-"+nonce())
+	for _, svc := range r.Of(kind) {
+		r.again(t, svc.Name, "SANDBAR_FAILPOINT="+point, "SANDBAR_FAILPOINT_ONCE="+once)
+	}
+	return func() bool {
+		_, err := os.Stat(once)
+		return err == nil
+	}
+}
+
+// dead lists the instances of a kind that do not run.
+func (r *rig) dead(kind string) (names []string) {
+	for _, svc := range r.Of(kind) {
+		if !r.Running(svc.Name) {
+			names = append(names, svc.Name)
+		}
+	}
+	return names
+}
+
+// logged is all that the services have written, NATS included.
+func (r *rig) logged(t *testing.T) string {
+	t.Helper()
+	var all strings.Builder
+	for _, name := range append(r.Names(), "nats") {
+		raw, err := os.ReadFile(r.LogPath(name))
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			t.Fatal(err)
+		}
+		all.Write(raw)
+	}
+	return all.String()
+}
+
+func nonce() string {
+	var b [4]byte
+	_, _ = rand.Read(b[:]) // never fails since Go 1.24
+	return hex.EncodeToString(b[:])
+}
