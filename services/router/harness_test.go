@@ -94,15 +94,19 @@ const sandboxURL = "http://" + session + ".sandbar.test/x"
 // want asks until the status comes; it may change at any time.
 func (s *service) want(url string, status int) string {
 	s.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	ctx, cancel := context.WithTimeout(s.Context(), 10*time.Second)
+	defer cancel()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
 	for {
 		got, body := s.get(url)
 		if got == status {
 			return body
 		}
-		if time.Now().After(deadline) {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
 			s.Fatalf("%s: %d %s, want %d", url, got, body, status)
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
 }

@@ -98,9 +98,15 @@ func TestHealth(t *testing.T) {
 	}
 	// A trouble that all replicas share does not take them all out.
 	b.server.Shutdown()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
 	for !strings.Contains(body, `"connected":false`) {
-		time.Sleep(10 * time.Millisecond)
-		body = s.want(url+"/readiness", 200)
+		select {
+		case <-tick.C:
+			body = s.want(url+"/readiness", 200)
+		case <-t.Context().Done():
+			t.Fatal(body)
+		}
 	}
 	if !strings.Contains(body, `"degraded"`) {
 		t.Error(body)

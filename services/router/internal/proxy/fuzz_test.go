@@ -27,7 +27,7 @@ func FuzzTargets(f *testing.F) {
 	subdomain, path := newWorld(f, agent, nil), newWorld(f, agent, pathMode)
 	f.Fuzz(func(t *testing.T, host, target string) {
 		if strings.ContainsAny(host+target, "\x00\r\n\t ") || len(host)+len(target) > 60_000 {
-			t.Skip("not one request line and one header")
+			return // not one request line and one header
 		}
 		request := "GET " + target + " HTTP/1.1\r\nHost: " + host + "\r\n\r\n"
 		res, body := raw(t, subdomain, request)
@@ -67,7 +67,7 @@ func checkArrival(t *testing.T, res *http.Response, body, host, target, prefix s
 		target = "/" + rest
 	}
 	if strings.HasPrefix(target, "//") && body != host+" "+target {
-		t.Skip("see TestTargetsThatAreNoURLs")
+		return // see TestTargetsThatAreNoURLs
 	}
 	if body != host+" "+target {
 		t.Errorf("%q %q was to arrive, and %q did", host, target, body)
