@@ -6,6 +6,8 @@ MODULES := pkg services/gateway services/provisioner services/router services/wa
 BIN := .sandbar/bin
 LINT := $(shell go env GOPATH)/bin/golangci-lint
 LINT_VERSION := v2.15.0
+# Only make's command line counts: a shell's own KUBECONFIG means other things.
+INTO = $(if $(filter command,$(origin KUBECONFIG)),--kubeconfig '$(KUBECONFIG)')
 export GOFLAGS := $(filter-out -mod=%,$(GOFLAGS))
 
 .PHONY: help up down status logs images build test lint fmt tidy verify clean
@@ -14,10 +16,10 @@ help: ## what there is
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: $(BIN)/devstack ## a real Kubernetes, NATS and the services on this machine; or KUBECONFIG=path: into that cluster
-	@$(BIN)/devstack up
+	@$(BIN)/devstack up $(INTO)
 
-down: $(BIN)/devstack ## end and clean everything that up made
-	@$(BIN)/devstack down
+down: $(BIN)/devstack ## end and clean everything that up made; KUBECONFIG=path: in that cluster
+	@$(BIN)/devstack down $(INTO)
 
 status: $(BIN)/devstack ## what runs
 	@$(BIN)/devstack status

@@ -3,6 +3,7 @@ package run
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"strconv"
@@ -14,70 +15,90 @@ import (
 	"github.com/sandbar-io/sandbar/pkg/obs"
 )
 
-// Health is the HTTP server of a service that has none of its own: /health and
-// /liveness say that it lives, /readiness what it needs, /metrics how it does.
+// Health is the HTTP server of a service's probes, on a port of its own: /health
+// and /liveness say that it lives, /readiness what it needs, /metrics how it
+// does.
 type Health struct {
 	Metrics *prometheus.Registry
 
 	l        net.Listener
-	checks   []check
+	ask      func() Report
 	draining atomic.Bool
 }
 
-type check struct {
-	name string
-	ask  func() error
+// Report is what readiness tells. It is 503 only while another replica would do
+// better: shared troubles are told with 200, or one hiccup takes all out at once.
+type Report struct {
+	Unready  string // why this replica cannot serve; "": it can
+	Degraded string // what all replicas lack; "": nothing
+	Parts    map[string]any
 }
 
 // ListenHealth binds the port, 0 for any.
 func ListenHealth(port int) (*Health, error) {
 	l, err := net.Listen("tcp", net.JoinHostPort("", strconv.Itoa(port)))
 	if err != nil {
-		return nil, fmt.Errorf("listen for health checks: %w", err)
+		return nil, fmt.Errorf("listen for probes: %w", err)
 	}
-	return &Health{Metrics: obs.NewRegistry(), l: l}, nil
+	return &Health{Metrics: obs.NewRegistry(), l: l, ask: func() Report { return Report{Unready: "starting"} }}, nil
 }
 
-// Check adds a condition of readiness, before Server is called.
-func (h *Health) Check(name string, ask func() error) {
-	h.checks = append(h.checks, check{name, ask})
-}
+// Ask sets what readiness asks. It is called before the server serves.
+func (h *Health) Ask(ask func() Report) { h.ask = ask }
 
-// Listener is the bound listener.
-func (h *Health) Listener() net.Listener { return h.l }
+// Addr is where it listens.
+func (h *Health) Addr() net.Addr { return h.l.Addr() }
+
+// Close ends it, where it was never served.
+func (h *Health) Close() error { return h.l.Close() }
 
 // Drain makes readiness fail from now on.
 func (h *Health) Drain() { h.draining.Store(true) }
 
-// Server serves the endpoints.
-func (h *Health) Server() *http.Server {
+// Serve adds the server to a group.
+func (h *Health) Serve(g *Group) {
+	srv := &http.Server{Handler: h.Handler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, IdleTimeout: time.Minute}
+	g.Serve(srv, h.l, h.Drain)
+}
+
+// Handler serves the endpoints.
+func (h *Health) Handler() http.Handler {
 	mux := http.NewServeMux()
 	alive := func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, map[string]any{"status": "ok"}) }
 	mux.HandleFunc("GET /health", alive)
 	mux.HandleFunc("GET /liveness", alive)
 	mux.HandleFunc("GET /readiness", h.readiness)
 	mux.Handle("GET /metrics", obs.Handler(h.Metrics))
-	return &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, IdleTimeout: time.Minute}
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, http.StatusNotFound, map[string]any{"detail": "there is no such page", "error": "not_found"})
+	})
+	return mux
 }
 
 func (h *Health) readiness(w http.ResponseWriter, _ *http.Request) {
-	status, code := "ok", http.StatusOK
+	r := h.ask()
 	if h.draining.Load() {
-		status, code = "draining", http.StatusServiceUnavailable
+		r.Unready = "draining"
 	}
-	parts := map[string]string{}
-	for _, c := range h.checks {
-		parts[c.name] = "ok"
-		if err := c.ask(); err != nil {
-			parts[c.name] = err.Error()
-			status, code = "unready", http.StatusServiceUnavailable
-		}
+	body := maps.Clone(r.Parts)
+	if body == nil {
+		body = map[string]any{}
 	}
-	answer(w, code, map[string]any{"status": status, "checks": parts})
+	code := http.StatusOK
+	switch {
+	case r.Unready != "":
+		code = http.StatusServiceUnavailable
+		body["status"], body["detail"], body["error"] = "unready", r.Unready, "unavailable"
+	case r.Degraded != "":
+		body["status"], body["detail"] = "degraded", r.Degraded
+	default:
+		body["status"] = "ready"
+	}
+	answer(w, code, body)
 }
 
 func answer(w http.ResponseWriter, code int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
-	_ = json.NewEncoder(w).Encode(body) // the client may be gone
+	_ = json.NewEncoder(w).Encode(body) // whoever asked may be gone
 }

@@ -79,6 +79,9 @@ func (c Config) Validate() error {
 	if c.RoutingMode != "router" && c.RoutingMode != "ingress" {
 		errs = append(errs, fmt.Errorf("ROUTING_MODE is %q, must be router or ingress", c.RoutingMode))
 	}
+	if c.RoutingMode == "ingress" && c.URL.RoutingMode == settings.ModePath {
+		errs = append(errs, errors.New("ROUTING_MODE is ingress, which leads by host: RUNTIME_ROUTING_MODE must be subdomain"))
+	}
 	if c.Workers < 1 || c.Workers > 1024 {
 		errs = append(errs, fmt.Errorf("WORKERS is %d, must be 1 to 1024", c.Workers))
 	}
@@ -111,6 +114,16 @@ func (c Config) objects() (objects.Config, error) {
 		AppServerURL: c.AppServerURL, AppServerPublic: c.AppServerPublicURL,
 		IdleTimeout:  time.Duration(c.IdleSeconds) * time.Second,
 		IngressClass: c.IngressClass, IngressTLSSecret: c.IngressTLSSecret,
+	}
+	within := func(name string, request, limit resource.Quantity) {
+		if request.Cmp(limit) > 0 { // every pod would be refused
+			errs = append(errs, fmt.Errorf("%s_REQUEST is %s, more than %s_LIMIT, %s", name, request.String(), name, limit.String()))
+		}
+	}
+	within("CPU", out.CPURequest, out.CPULimit)
+	within("MEMORY", out.MemoryRequest, out.MemoryLimit)
+	if !out.EphemeralLimit.IsZero() {
+		within("EPHEMERAL_STORAGE", out.EphemeralRequest, out.EphemeralLimit)
 	}
 	pairs := func(name, s string) map[string]string {
 		m, err := settings.Pairs(s)

@@ -67,15 +67,20 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 		Now:    time.Now,
 	}
 	b := bus.New(conn, runner, cfg.Workers, log)
-	health.Check("nats", conn.Healthy)
-	health.Check("queue", func() error {
-		if !b.Ready() {
-			return fmt.Errorf("the command queue is not there yet")
+	health.Ask(func() run.Report {
+		r := run.Report{Unready: conn.Denied(), Parts: map[string]any{"nats": "ok", "queue": "ok"}}
+		if err := conn.Healthy(); err != nil {
+			r.Degraded = err.Error()
+			r.Parts["nats"] = r.Degraded
 		}
-		return nil
+		if !b.Ready() {
+			r.Parts["queue"] = "the command queue is not there yet"
+			r.Degraded = "the command queue is not there yet"
+		}
+		return r
 	})
 	g := run.NewGroup(ctx)
-	g.Serve(health.Server(), health.Listener(), health.Drain)
+	health.Serve(g)
 	g.Add(b.Run)
 	log.Info("provisioner runs", zap.String("namespace", cfg.Namespace), zap.Int("workers", cfg.Workers))
 	return g.Run()

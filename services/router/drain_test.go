@@ -52,7 +52,7 @@ func TestDrain(t *testing.T) {
 	}
 	defer func() { _ = ws.CloseNow() }()
 	s.stop()
-	if body := s.want("http://"+s.health+"/readiness", 503); !strings.Contains(body, "stopping") {
+	if body := s.want("http://"+s.health+"/readiness", 503); !strings.Contains(body, "draining") {
 		t.Error(body)
 	}
 	if _, _, err := ws.Read(t.Context()); err == nil {

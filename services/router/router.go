@@ -14,7 +14,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/sandbar-io/sandbar/pkg/natsx"
-	"github.com/sandbar-io/sandbar/pkg/obs"
 	"github.com/sandbar-io/sandbar/pkg/run"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
 	"github.com/sandbar-io/sandbar/pkg/views"
@@ -38,11 +37,11 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 		return err
 	}
 	defer closeQuietly(traffic)
-	probes, err := listen(cfg.ListenAddress, cfg.HealthPort)
+	health, err := run.ListenHealth(cfg.HealthPort)
 	if err != nil {
 		return err
 	}
-	defer closeQuietly(probes)
+	defer func() { _ = health.Close() }() // its server has closed it by then
 	conn, err := natsx.Connect("router", cfg.NATS, log)
 	if err != nil {
 		return err
@@ -51,24 +50,23 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	if _, err := conn.Announce("router"); err != nil {
 		return err
 	}
-	registry := obs.NewRegistry()
 	follower := views.NewFollower(conn.JS, nil, log) // nil: the router cannot open session keys
 	known := source{follower.Memory(), follower}
 	tracker := activity.NewTracker()
 	handler := proxy.New(proxy.Config{
 		Pattern: cfg.URL.Pattern(), Ports: cfg.URL.Ports(), TrustForwarded: cfg.TrustForwarded, UpstreamIdle: cfg.UpstreamIdle,
-		Views: known, Activity: tracker, Metrics: proxy.NewMetrics(registry), Log: log,
+		Views: known, Activity: tracker, Metrics: proxy.NewMetrics(health.Metrics), Log: log,
 	})
 	defer handler.Close()
 	reporter := activity.NewReporter(tracker, activity.Bucket{JS: conn.JS}, known.alive, log)
-	health := &health{conn: conn, follower: follower, metrics: obs.Handler(registry)}
+	health.Ask(func() run.Report { return readiness(conn, follower) })
 
 	g := run.NewGroup(ctx)
-	g.Serve(newServer(handler, log, handler.CloseUpgraded), traffic, func() { health.draining.Store(true) })
-	g.Serve(newServer(health, log, func() {}), probes, func() {})
+	g.Serve(newServer(handler, log, handler.CloseUpgraded), traffic, health.Drain)
+	health.Serve(g)
 	g.Add(follower.Run)
 	g.Add(reporter.Run)
-	log.Info("serving", zap.Stringer("address", traffic.Addr()), zap.Stringer("health_address", probes.Addr()))
+	log.Info("serving", zap.Stringer("address", traffic.Addr()), zap.Stringer("health_address", health.Addr()))
 	return g.Run()
 }
 

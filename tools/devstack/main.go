@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -17,6 +18,7 @@ const usage = `usage: devstack COMMAND
 
   up            bring everything up, print how to use it, write .sandbar/env
   down          end and clean everything; twice is fine
+                up and down --kubeconfig PATH: into that cluster and out of it
   status        what runs
   logs [NAME]   where the logs are, or follow one
   images        build and push the image of the test sandboxes
@@ -46,10 +48,8 @@ func command(ctx context.Context, args []string, out io.Writer) error {
 	}
 	b := bed{root: root, out: out}
 	switch args[0] {
-	case "up":
-		return b.up(ctx)
-	case "down":
-		return b.down(ctx)
+	case "up", "down":
+		return b.upOrDown(ctx, args[0], args[1:])
 	case "status":
 		return b.status(ctx)
 	case "logs":
@@ -65,6 +65,28 @@ func command(ctx context.Context, args []string, out io.Writer) error {
 		}
 	}
 	return errors.New(usage)
+}
+
+// upOrDown is on this machine, or in the cluster of --kubeconfig. KUBECONFIG of the
+// environment does not count: many a shell sets it for other purposes.
+func (b bed) upOrDown(ctx context.Context, command string, args []string) error {
+	flags := flag.NewFlagSet(command, flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	kubeconfig := flags.String("kubeconfig", "", "")
+	if flags.Parse(args) != nil || flags.NArg() > 0 {
+		return errors.New(usage)
+	}
+	into := false
+	flags.Visit(func(*flag.Flag) { into = true })
+	switch {
+	case into && command == "up":
+		return b.upInto(ctx, *kubeconfig)
+	case into:
+		return b.downInto(ctx, *kubeconfig)
+	case command == "up":
+		return b.up(ctx)
+	}
+	return b.down(ctx)
 }
 
 // findRoot is the folder of go.work, from here upwards.

@@ -28,6 +28,7 @@ func (b bed) testbedUp(ctx context.Context) error {
 		return err
 	}
 	o.Dir, o.Instance, o.Nodes, o.SimulatedNodes = b.path("test", "cluster"), testInstance, cluster.Both, 24
+	o.KubeProxy = true // tools/deploytest reaches the services by their Services
 	if err := cluster.Up(ctx, o); err != nil {
 		return err
 	}
@@ -35,7 +36,7 @@ func (b bed) testbedUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	sandboxImage, err := b.push(ctx, c)
+	sandboxImage, err := b.push(ctx, c.Registry)
 	if err != nil {
 		return err
 	}

@@ -49,7 +49,7 @@ func (b bed) up(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	sandboxImage, err := b.push(ctx, c)
+	sandboxImage, err := b.push(ctx, c.Registry)
 	if err != nil {
 		return err
 	}
@@ -88,9 +88,8 @@ func (b bed) up(ctx context.Context) error {
 	return nil
 }
 
-// push builds the image of the test sandboxes and pushes it to the cluster's
-// registry.
-func (b bed) push(ctx context.Context, c *cluster.State) (string, error) {
+// push builds the image of the test sandboxes and pushes it to a registry.
+func (b bed) push(ctx context.Context, registry string) (string, error) {
 	root := b.path("agentstub")
 	first := filepath.Join(root, stubPaths[0])
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", first, "./agentstub")
@@ -108,7 +107,7 @@ func (b bed) push(ctx context.Context, c *cluster.State) (string, error) {
 			return "", fmt.Errorf("lay out the image: %w", err)
 		}
 	}
-	return image.Push(ctx, c.Registry, image.Spec{Name: "agentstub", Root: root, Entrypoint: stubPaths[:1], User: "10001:10001"})
+	return image.Push(ctx, registry, image.Spec{Name: "agentstub", Root: root, Entrypoint: stubPaths[:1], User: "10001:10001"})
 }
 
 // stubPaths are the names by which clients call the agent server.
@@ -124,7 +123,7 @@ func (b bed) images(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ref, err := b.push(ctx, c)
+	ref, err := b.push(ctx, c.Registry)
 	if err != nil {
 		return err
 	}

@@ -73,7 +73,7 @@ func (s *Stack) add(kind string, i, serves int, wiring ...string) error {
 	if err != nil {
 		return err
 	}
-	env := append(s.defaults(), s.Settings...)
+	env := append(Defaults(s.Cluster.BaseDomain, s.Cluster.Registry), s.Settings...)
 	if !has(env, "API_KEY") {
 		env = append(env, "API_KEY="+s.Secrets.APIKey)
 	}
@@ -91,13 +91,13 @@ func (s *Stack) add(kind string, i, serves int, wiring ...string) error {
 	return nil
 }
 
-// defaults are what a stack on one machine sets, for many sandboxes to fit.
-func (s *Stack) defaults() []string {
+// Defaults are what `make up` and the system tests set, for many sandboxes to fit.
+func Defaults(baseDomain, registry string) []string {
 	return []string{
-		"BASE_DOMAIN=" + s.Cluster.BaseDomain, "URL_SCHEME=http",
+		"BASE_DOMAIN=" + baseDomain, "URL_SCHEME=http",
 		"CPU_REQUEST=50m", "CPU_LIMIT=1", "MEMORY_REQUEST=64Mi", "MEMORY_LIMIT=256Mi",
 		"WORKSPACE_SIZE=1Gi", "RUNTIME_CLASSES=sysbox-runc=",
-		"REGISTRY_PREFIX=" + s.Cluster.Registry + "/sandbar", "REGISTRY_INSECURE=" + s.Cluster.Registry,
+		"REGISTRY_PREFIX=" + registry + "/sandbar", "REGISTRY_INSECURE=" + registry,
 	}
 }
 

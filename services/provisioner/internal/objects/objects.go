@@ -151,7 +151,7 @@ func (c Config) Pod(r *sandbox.Record) (*corev1.Pod, error) {
 			TerminationGracePeriodSeconds: &grace,
 			NodeSelector:                  c.NodeSelector,
 			Tolerations:                   c.Tolerations,
-			SecurityContext:               podSecurity(&r.Spec),
+			SecurityContext:               c.podSecurity(&r.Spec),
 			Containers:                    []corev1.Container{c.container(r)},
 		},
 	}
@@ -166,10 +166,15 @@ func (c Config) Pod(r *sandbox.Record) (*corev1.Pod, error) {
 	return pod, nil
 }
 
-func podSecurity(s *sandbox.Spec) *corev1.PodSecurityContext {
+func (c Config) podSecurity(s *sandbox.Spec) *corev1.PodSecurityContext {
 	sc := &corev1.PodSecurityContext{
 		RunAsUser: s.RunAsUser, RunAsGroup: s.RunAsGroup, FSGroup: s.FSGroup,
 		SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+	}
+	if s.RunAsUser != nil && *s.RunAsUser != 0 || !c.AllowRoot {
+		// Pod Security "restricted" asks for it, and an image's own user may be root.
+		yes := true
+		sc.RunAsNonRoot = &yes
 	}
 	if sc.FSGroup == nil {
 		sc.FSGroup = s.RunAsGroup
