@@ -30,12 +30,22 @@ func NewLogger(service, level string, w io.Writer) (*zap.Logger, error) {
 	return zap.New(core).With(zap.String("service", service)), nil
 }
 
-// The fields that every service logs by the same names.
+// The fields that every service logs, by the same names.
+
+// RuntimeID is the sandbox's name.
 func RuntimeID(s string) zap.Field { return zap.String("runtime_id", s) }
+
+// SessionID is the client's name for it.
 func SessionID(s string) zap.Field { return zap.String("session_id", s) }
+
+// RequestID goes from HTTP through the bus to Kubernetes.
 func RequestID(s string) zap.Field { return zap.String("request_id", s) }
+
+// CommandID is minted by the gateway for each command.
 func CommandID(s string) zap.Field { return zap.String("command_id", s) }
-func Tenant(s string) zap.Field    { return zap.String("tenant", s) }
+
+// Tenant is the owner of the API key.
+func Tenant(s string) zap.Field { return zap.String("tenant", s) }
 
 // NewRegistry returns a registry of our own with the runtime's metrics.
 func NewRegistry() *prometheus.Registry {

@@ -196,5 +196,6 @@ func reservedLabel(s string) bool {
 
 func plainLabel(s string) bool {
 	return len(s) <= maxLabel && labelPattern.MatchString(s) && !reservedLabel(s) &&
-		!ValidRuntimeID(s) && !hashedPattern.MatchString(s)
+		!ValidRuntimeID(s) && !hashedPattern.MatchString(s) &&
+		(len(s) < 4 || s[2:4] != "--") // xn--: browsers decode such a name, or refuse it
 }

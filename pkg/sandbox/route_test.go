@@ -36,6 +36,8 @@ func TestHostLabel(t *testing.T) {
 		"another tenant":            {sandbox.LabelSession, "acme", "my-session", "my-session-vxsfo7g56ztcfjhs"},
 		"upper case":                {sandbox.LabelSession, "default", "My-Session", "my-session-sqx5hlx3lahwaew3"},
 		"base62":                    {sandbox.LabelSession, "default", "3dHk9Qz1LmNoPqRsTuVwXy", "3dhk9qz1lmnopqrstuvwxy-ea4hh3cgrvudtdwb"},
+		"an internationalized name": {sandbox.LabelSession, "default", "xn--a", "xn-a-loiqvcyhv4gnifse"}, // browsers decode it, and fail
+		"two dashes elsewhere":      {sandbox.LabelSession, "default", "abc--d", "abc--d"},
 		"vscode":                    {sandbox.LabelSession, "default", "vscode", "s-vscode-5xokqc2lgmnblexx"},
 		"vscode-":                   {sandbox.LabelSession, "default", "vscode-x", "s-vscode-x-or5c3peubrbfem44"},
 		"work-":                     {sandbox.LabelSession, "default", "work-1-x", "s-work-1-x-pgvaxpmw2bixegtc"},
@@ -69,6 +71,8 @@ func goodLabel(label, tenant, session string) error {
 		return fmt.Errorf("%q looks like a service's", label)
 	case sandbox.ValidRuntimeID(label):
 		return fmt.Errorf("%q looks like a runtime id", label)
+	case len(label) > 3 && label[2:4] == "--":
+		return fmt.Errorf("%q is a reserved name of DNS", label)
 	case hashed.MatchString(label) == (label == session):
 		return fmt.Errorf("%q of %q, %q can be taken for another's", label, tenant, session)
 	case label == session && tenant != sandbox.DefaultTenant:

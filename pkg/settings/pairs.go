@@ -2,6 +2,7 @@ package settings
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -17,6 +18,11 @@ func Pairs(s string) (map[string]string, error) {
 	if strings.HasPrefix(s, "{") {
 		if err := json.Unmarshal([]byte(s), &out); err != nil {
 			return nil, fmt.Errorf("no JSON object of strings: %w", err)
+		}
+		for name := range out {
+			if strings.TrimSpace(name) == "" {
+				return nil, errors.New("a value has no name")
+			}
 		}
 		return out, nil
 	}

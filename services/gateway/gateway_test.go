@@ -41,7 +41,9 @@ func (f *fleet) gateway() *client {
 	body := "keys:\n"
 	for _, line := range []string{"rotating default true", "other other false"} {
 		var name, tenant, rotate string
-		fmt.Sscan(line, &name, &tenant, &rotate)
+		if _, err := fmt.Sscan(line, &name, &tenant, &rotate); err != nil {
+			f.t.Fatal(err)
+		}
 		sum := sha256.Sum256([]byte("key-" + name))
 		body += fmt.Sprintf("  - {name: %s, sha256: %s, tenant: %s, rotate_on_resume: %s}\n", name, hex.EncodeToString(sum[:]), tenant, rotate)
 	}

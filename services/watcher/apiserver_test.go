@@ -60,7 +60,7 @@ func newStage(t *testing.T) *stage {
 type process struct {
 	cmd    *exec.Cmd
 	port   int
-	waited sync.Once
+	dead   chan struct{}
 	output *bytes.Buffer
 }
 
@@ -71,7 +71,7 @@ func (s *stage) watcher(env ...string) *process {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	p := &process{port: l.Addr().(*net.TCPAddr).Port, output: &bytes.Buffer{}}
+	p := &process{port: l.Addr().(*net.TCPAddr).Port, dead: make(chan struct{}), output: &bytes.Buffer{}}
 	if err := l.Close(); err != nil {
 		s.t.Fatal(err)
 	}
@@ -86,6 +86,10 @@ func (s *stage) watcher(env ...string) *process {
 	if err := p.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
+	go func() {
+		defer close(p.dead)
+		_ = p.cmd.Wait() // it is killed, one way or another
+	}()
 	s.t.Cleanup(func() {
 		p.kill()
 		if s.t.Failed() {
@@ -98,10 +102,21 @@ func (s *stage) watcher(env ...string) *process {
 // kill ends it by SIGKILL.
 func (p *process) kill() {
 	_ = p.cmd.Process.Kill() // it may be dead
-	p.wait()
+	<-p.dead
 }
 
-func (p *process) wait() { p.waited.Do(func() { _ = p.cmd.Wait() }) } // killed, as it should
+// died waits until it has killed itself.
+func (p *process) died(t *testing.T) {
+	t.Helper()
+	testbed.Eventually(t, "it dies at its failpoint", func() bool {
+		select {
+		case <-p.dead:
+			return true
+		default:
+			return false
+		}
+	})
+}
 
 type readiness struct {
 	Status, Role, Kubernetes, NATS string
@@ -131,7 +146,7 @@ func (p *process) leads() bool { return p.state().Role == "leader" }
 func (s *stage) bucket() {
 	s.t.Helper()
 	testbed.Eventually(s.t, "the streams are made", func() bool {
-		_, err := s.conn.JS.Stream(s.t.Context(), contract.ViewStream)
+		_, err := s.conn.JS.Stream(s.t.Context(), contract.EventStream) // the last one
 		return err == nil
 	})
 }

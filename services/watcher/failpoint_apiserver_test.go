@@ -4,11 +4,15 @@ package watcher_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
 	"github.com/sandbar-io/sandbar/services/watcher/internal/testbed"
 )
+
+// patient keeps the one that is to die leading until then, on a slow machine too.
+var patient = slices.Clip([]string{"LEASE_DURATION=6s", "LEASE_RENEW=5s", "LEASE_RETRY=100ms"})
 
 // A watcher dies between any two of its side effects; another does the rest.
 func TestDeathBetweenSideEffects(t *testing.T) {
@@ -21,13 +25,15 @@ func TestDeathBetweenSideEffects(t *testing.T) {
 			t.Run(fmt.Sprintf("%s %d", point, hit), func(t *testing.T) {
 				t.Parallel()
 				s := newStage(t)
-				one := s.watcher(fmt.Sprintf("SANDBAR_FAILPOINT=watcher/%s:%d", point, hit))
-				if point != "before-complete" {
+				one := s.watcher(append(patient, fmt.Sprintf("SANDBAR_FAILPOINT=watcher/%s:%d", point, hit))...)
+				if point == "before-complete" {
+					one.died(t)
+				} else {
 					testbed.Eventually(t, "the first leads", one.leads)
 				}
-				s.watcher()
+				s.watcher(patient...)
 				all := s.churn(4, upTo(2))
-				one.wait() // it has died by itself
+				one.died(t)
 				s.verify(all)
 			})
 		}
@@ -36,14 +42,14 @@ func TestDeathBetweenSideEffects(t *testing.T) {
 		t.Run(point, func(t *testing.T) {
 			t.Parallel()
 			s := newStage(t)
-			one := s.watcher("SANDBAR_FAILPOINT=watcher/" + point)
+			one := s.watcher(append(patient, "SANDBAR_FAILPOINT=watcher/"+point)...)
 			testbed.Eventually(t, "the first leads", one.leads)
 			s.bucket()
-			s.watcher()
+			s.watcher(patient...)
 			r := s.k8s.Start("s")
 			s.eventually(r, sandbox.StatusStarting)
 			s.k8s.Purge(r)
-			one.wait()
+			one.died(t)
 			testbed.Eventually(t, "the key goes", func() bool { return s.view(r) == nil })
 			s.settled()
 			s.wantEvents(r, sandbox.EventRequested, sandbox.EventStopped)

@@ -26,11 +26,12 @@ func (b bed) upInto(ctx context.Context, kubeconfig string) error {
 	if err != nil {
 		return err
 	}
-	o.Settings = append(intoDefaults(o.Registry), own...)
-	if os.Getenv("BASE_DOMAIN") == "" {
+	o.Settings = intoDefaults(o.Registry)
+	if _, set := os.LookupEnv("BASE_DOMAIN"); !set {
 		// What port-forward makes of the router; *.localhost is this machine's.
 		o.Settings = append(o.Settings, "BASE_DOMAIN=sandbar.localhost", "URL_SCHEME=http", fmt.Sprintf("URL_PORT=%d", routerPort))
 	}
+	o.Settings = append(o.Settings, own...)
 	o.StorageClass, o.NATSImage = os.Getenv("STORAGE_CLASS"), os.Getenv("NATS_IMAGE")
 	o.Replicas = map[string]int{}
 	for service, name := range map[string]string{

@@ -81,19 +81,27 @@ func endRig(t *testing.T, dir string) {
 	}
 }
 
-// tail is the end of a log, for a failure's message.
+// tail is what a log holds of warnings and errors, and its end, for a failure's
+// message.
 func tail(path string) string {
-	const lines = 12
+	const lines, width = 12, 400
 	raw, err := os.ReadFile(path)
 	if err != nil {
 		return err.Error()
 	}
 	all := bytes.Split(bytes.TrimSpace(raw), []byte("\n"))
-	all = all[max(0, len(all)-lines):]
-	for i, line := range all {
-		all[i] = line[:min(len(line), 600)]
+	end := all[max(0, len(all)-lines/2):]
+	var bad [][]byte
+	for _, line := range all[:len(all)-len(end)] {
+		if !bytes.Contains(line, []byte(`"level":"info"`)) {
+			bad = append(bad, line)
+		}
 	}
-	return string(bytes.Join(all, []byte("\n")))
+	told := append(bad[max(0, len(bad)-lines):], end...)
+	for i, line := range told {
+		told[i] = line[:min(len(line), width)]
+	}
+	return string(bytes.Join(told, []byte("\n")))
 }
 
 // api is the n-th gateway with the stack's own key.
@@ -166,4 +174,12 @@ func nonce() string {
 	var b [4]byte
 	_, _ = rand.Read(b[:]) // never fails since Go 1.24
 	return hex.EncodeToString(b[:])
+}
+
+// waitEnded waits until an instance that was told to end has.
+func (r *rig) waitEnded(t *testing.T, name string) error {
+	t.Helper()
+	return client.Poll(t.Context(), pollEvery, waitLimit, func(context.Context) (string, bool) {
+		return name + " runs; its log ends " + tail(r.LogPath(name)), !r.Running(name)
+	})
 }

@@ -14,6 +14,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
@@ -35,6 +36,8 @@ type Options struct {
 	Settings []string
 	// Replicas by Deployment, in place of those of deploy/.
 	Replicas map[string]int
+	// CPURequest of each pod, in place of those of deploy/, for small machines.
+	CPURequest string
 	// StorageClass of NATS' volume; empty: the cluster's default.
 	StorageClass string
 	// NATSImage is run as deploy/ says; empty: an image of tools/natsserver is made,
@@ -85,6 +88,11 @@ func (o *Options) settle() error {
 	}
 	if o.SystemNamespace == o.SandboxNamespace {
 		wrong = append(wrong, errors.New("deploy: services and sandboxes need two namespaces: who reads the records must not read the keys"))
+	}
+	if o.CPURequest != "" {
+		if _, err := resource.ParseQuantity(o.CPURequest); err != nil {
+			wrong = append(wrong, fmt.Errorf("deploy: CPU request %q: %w", o.CPURequest, err))
+		}
 	}
 	if o.Dir == "" {
 		o.Dir = filepath.Join(o.Repo, ".sandbar", "deploy")

@@ -63,9 +63,6 @@ func (o Options) images(ctx context.Context) (map[string]string, error) {
 
 func (o Options) push(ctx context.Context, r recipe) (string, error) {
 	root := filepath.Join(o.Dir, filepath.Base(r.name))
-	if err := os.RemoveAll(root); err != nil { // what an older recipe put there
-		return "", fmt.Errorf("lay out %s: %w", r.name, err)
-	}
 	bin := filepath.Join("usr", "local", "bin")
 	for _, p := range r.programs {
 		// As in the Dockerfiles.

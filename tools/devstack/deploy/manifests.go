@@ -14,6 +14,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/yaml"
@@ -102,14 +103,14 @@ func (o Options) fill(m runtime.Object, images map[string]string, old map[string
 			replicas := int32(n)
 			m.Spec.Replicas = &replicas
 		}
-		return setImages(&m.Spec.Template.Spec, images)
+		return o.containers(&m.Spec.Template.Spec, images)
 	case *appsv1.StatefulSet:
 		if o.StorageClass != "" {
 			for i := range m.Spec.VolumeClaimTemplates {
 				m.Spec.VolumeClaimTemplates[i].Spec.StorageClassName = &o.StorageClass
 			}
 		}
-		if err := setImages(&m.Spec.Template.Spec, images); err != nil {
+		if err := o.containers(&m.Spec.Template.Spec, images); err != nil {
 			return err
 		}
 		if o.NATSImage == "" {
@@ -119,13 +120,15 @@ func (o Options) fill(m runtime.Object, images map[string]string, old map[string
 	return nil
 }
 
-func setImages(pod *corev1.PodSpec, images map[string]string) error {
+func (o Options) containers(pod *corev1.PodSpec, images map[string]string) error {
 	for i := range pod.Containers {
-		reference := images[pod.Containers[i].Name]
-		if reference == "" {
-			return fmt.Errorf("deploy/ has a container %q, for which there is no image", pod.Containers[i].Name)
+		c := &pod.Containers[i]
+		if c.Image = images[c.Name]; c.Image == "" {
+			return fmt.Errorf("deploy/ has a container %q, for which there is no image", c.Name)
 		}
-		pod.Containers[i].Image = reference
+		if o.CPURequest != "" {
+			c.Resources.Requests[corev1.ResourceCPU] = resource.MustParse(o.CPURequest) // settle has parsed it
+		}
 	}
 	return nil
 }

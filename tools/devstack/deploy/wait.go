@@ -19,12 +19,15 @@ import (
 // older one is left. Its error says what keeps the others.
 func waitAvailable(ctx context.Context, client kubernetes.Interface, namespace string) error {
 	var waiting []string
-	err := poll(ctx, availableLimit, func(ctx context.Context) (err error) {
-		waiting, err = unavailable(ctx, client, namespace)
-		if err == nil && len(waiting) > 0 {
-			err = errNotYet
+	err := poll(ctx, availableLimit, func(ctx context.Context) error {
+		names, err := unavailable(ctx, client, namespace)
+		if err != nil {
+			return err
 		}
-		return err
+		if waiting = names; len(waiting) > 0 {
+			return errNotYet
+		}
+		return nil
 	})
 	if errors.Is(err, errNotYet) {
 		return fmt.Errorf("not available after %s: %s%s", availableLimit, strings.Join(waiting, ", "), troubles(ctx, client, namespace))

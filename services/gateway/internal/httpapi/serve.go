@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"regexp"
 	"runtime/debug"
 	"strconv"
@@ -79,8 +80,10 @@ func (a *api) handle(rt route, c *call) (body any, err error) {
 }
 
 func (a *api) log(rt route, c *call, status int, err error, took time.Duration) {
-	fields := append(c.fields, obs.RequestID(c.id), zap.String("endpoint", rt.name), zap.Int("status", status),
-		zap.Duration("took", took), obs.Tenant(c.key.Tenant), zap.String("key_name", c.key.Name))
+	fields := slices.Concat(c.fields, []zap.Field{
+		obs.RequestID(c.id), zap.String("endpoint", rt.name), zap.Int("status", status),
+		zap.Duration("took", took), obs.Tenant(c.key.Tenant), zap.String("key_name", c.key.Name),
+	})
 	if err != nil {
 		fields = append(fields, zap.Error(err))
 	}

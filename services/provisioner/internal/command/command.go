@@ -131,7 +131,10 @@ func (r *Runner) once(ctx context.Context, rec *sandbox.Record, c sandbox.Comman
 		before, rec = rec, next
 	}
 	out, err := r.settle(ctx, rec)
-	if err != nil && cluster.Permanent(err) && effect.Next != nil && c.Verb != sandbox.Pause && c.Verb != sandbox.Stop {
+	if err != nil && cluster.Permanent(err) && (c.Verb == sandbox.Start || c.Verb == sandbox.Resume) {
+		if effect.Next == nil {
+			return r.rollBackBegun(ctx, rec, err)
+		}
 		return r.rollBack(ctx, before, rec, err)
 	}
 	out.Silent = silent
@@ -249,33 +252,4 @@ func (r *Runner) purge(ctx context.Context, rec *sandbox.Record) error {
 	}
 	failpoint.Hit("provisioner/before-purge")
 	return r.Cluster.DeleteRecord(ctx, rec)
-}
-
-// rollBack takes a start or resume back that Kubernetes will never carry out, so
-// that the caller gets a clean no and nothing is left: a new sandbox is stopped,
-// one that was paused is paused again. One that had failed stays, failed.
-func (r *Runner) rollBack(ctx context.Context, before, rec *sandbox.Record, cause error) (Outcome, error) {
-	next := rec.Clone()
-	next.Generation++
-	next.ChangedAt = r.Now()
-	switch {
-	case before == nil || before.Desired == sandbox.Stopped:
-		next.Desired, next.Spec = sandbox.Stopped, sandbox.Spec{}
-	case before.Desired == sandbox.Paused:
-		next.Desired = sandbox.Paused
-	default:
-		return Outcome{Err: cause}, nil
-	}
-	next, err := r.Cluster.UpdateRecord(ctx, rec, next)
-	if errors.Is(err, cluster.ErrMoved) {
-		return Outcome{Err: cause}, nil // a later command has it now
-	}
-	if err != nil {
-		return Outcome{}, err
-	}
-	out, err := r.settle(ctx, next)
-	if err != nil {
-		return Outcome{}, err
-	}
-	return Outcome{Err: cause, Record: out.Record}, nil
 }

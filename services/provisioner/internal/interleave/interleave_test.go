@@ -112,7 +112,7 @@ func TestProtocolHolds(t *testing.T) {
 	for i, sc := range all {
 		for n := range walks {
 			seed := first + uint64(n)
-			err, trace := w.walk(t.Context(), sc, seed)
+			trace, err := w.walk(t.Context(), sc, seed)
 			steps += len(trace)
 			if err != nil {
 				t.Fatalf("scenario %d, seed %d: %v\n%s", i, seed, err, numbered(trace))
@@ -132,7 +132,7 @@ func TestEachRuleIsNeeded(t *testing.T) {
 			sc.omit = rule.omit
 			first, last := seedOf(t), ""
 			for n := range uint64(walksPerRule) {
-				err, trace := w.walk(t.Context(), sc, first+n)
+				trace, err := w.walk(t.Context(), sc, first+n)
 				if err == nil {
 					last = numbered(trace)
 					continue

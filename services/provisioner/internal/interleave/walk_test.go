@@ -75,9 +75,7 @@ type operation struct {
 // worker is a provisioner at work.
 type worker struct {
 	*actor
-	msg     *message
-	began   time.Time
-	nothing bool
+	msg *message
 }
 
 // watcher has caches that lag, and one thing that it is doing.
@@ -179,7 +177,7 @@ const (
 	workers = 2
 )
 
-func (w *world) walk(ctx context.Context, s scenario, seed uint64) (err error, trace []string) {
+func (w *world) walk(ctx context.Context, s scenario, seed uint64) (trace []string, err error) {
 	// A deadline of its own: the client's for a request without one is 2 s, too
 	// short for a machine that is busy with other tests.
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
@@ -192,7 +190,7 @@ func (w *world) walk(ctx context.Context, s scenario, seed uint64) (err error, t
 	k.name = sandbox.RecordName(tenant, k.sess)
 	k.key = contract.ViewKey(tenant, k.name)
 	if k.made, err = w.created(ctx); err != nil {
-		return err, nil
+		return nil, err
 	}
 	k.complete[k.made] = true
 	for range max(s.watchers, 1) {
@@ -203,7 +201,7 @@ func (w *world) walk(ctx context.Context, s scenario, seed uint64) (err error, t
 	}
 	defer k.bury()
 	err = k.run()
-	return err, k.trace
+	return k.trace, err
 }
 
 // maxSteps ends a walk that does not come to rest.
@@ -334,7 +332,7 @@ func (k *walk) ask(verb sandbox.Verb, gw int) error {
 // deliver gives a message to a free worker.
 func (k *walk) deliver(m *message, slot int) {
 	m.delivered++
-	wk := &worker{msg: m, began: k.now}
+	wk := &worker{msg: m}
 	k.workers[slot] = wk
 	wk.actor = start(fmt.Sprintf("p%d", slot), func(a *actor) error {
 		gc := &gatedCluster{Cluster: k.truth, a: a, check: k.checkDelete, volumes: make(chan struct{}, 64),

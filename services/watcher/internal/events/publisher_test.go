@@ -106,6 +106,40 @@ func TestTwoPublishersAtOnce(t *testing.T) {
 	}
 }
 
+// Past the server's window of duplicates only the expected sequence stops a
+// publisher that does not know of its successor.
+func TestAnOldLeaderPastTheWindow(t *testing.T) {
+	t.Parallel()
+	c := testbed.NewServer(t).Ready()
+	s, err := c.JS.Stream(t.Context(), contract.EventStream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := s.CachedInfo().Config
+	cfg.Duplicates = 100 * time.Millisecond
+	if _, err := c.JS.UpdateStream(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	id, now := sandbox.NewRuntimeID(), time.Now()
+	old := publisher(c)
+	if err := old.Publish(t.Context(), view(id, 1, 3, now)); err != nil {
+		t.Fatal(err)
+	}
+	if err := publisher(c).Publish(t.Context(), view(id, 1, 5, now)); err != nil {
+		t.Fatal(err)
+	}
+	testbed.Eventually(t, "the window passes", func() bool {
+		ack, err := c.JS.Publish(t.Context(), contract.EventSubject("other", id, "ready"), nil, jetstream.WithMsgID(id+"/5"))
+		return err == nil && !ack.Duplicate
+	})
+	if err := old.Publish(t.Context(), view(id, 1, 6, now)); err != nil {
+		t.Fatal(err)
+	}
+	if got := numbers(t, c, id); !slices.Equal(got, span(1, 6)) {
+		t.Errorf("events %v, want 1..6", got)
+	}
+}
+
 func TestGapIsAnnounced(t *testing.T) {
 	t.Parallel()
 	c := testbed.NewServer(t).Ready()

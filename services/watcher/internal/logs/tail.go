@@ -112,8 +112,8 @@ func (t *Tails) run(ctx context.Context, j job, ready func(string)) {
 // Tail returns the end of the log of a pod that failed, or false while it is not
 // known; then the key is told of when it is.
 func (t *Tails) Tail(ctx context.Context, key string, p *sandbox.Pod) (string, bool) {
-	id, previous, any := last(p)
-	if !any {
+	id, previous, ended := last(p)
+	if !ended {
 		return "", true
 	}
 	r := t.want(job{id: id, key: key, pod: p, previous: previous})
@@ -174,8 +174,8 @@ func (t *Tails) drop() {
 }
 
 // last is the latest run of the container that has ended, and whether its log is
-// that of the one before the present. any is false where none has ended.
-func last(p *sandbox.Pod) (id instance, previous, any bool) {
+// that of the one before the present. ended is false where none has.
+func last(p *sandbox.Pod) (id instance, previous, ended bool) {
 	c := &p.Container
 	switch {
 	case c.Terminated != nil:

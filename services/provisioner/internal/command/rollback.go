@@ -1,0 +1,76 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/sandbar-io/sandbar/pkg/sandbox"
+	"github.com/sandbar-io/sandbar/services/provisioner/internal/cluster"
+)
+
+// rollBack takes a start or resume back that Kubernetes will never carry out, so
+// that the caller gets a clean no and nothing is left: a new sandbox is stopped,
+// one that was paused is paused again. One that had failed stays, failed.
+func (r *Runner) rollBack(ctx context.Context, before, rec *sandbox.Record, cause error) (Outcome, error) {
+	var back sandbox.Desired
+	switch {
+	case before == nil || before.Desired == sandbox.Stopped:
+		back = sandbox.Stopped
+	case before.Desired == sandbox.Paused:
+		back = sandbox.Paused
+	default:
+		return Outcome{Err: cause}, nil
+	}
+	for range rounds {
+		next := rec.Clone()
+		next.Generation++
+		next.Desired, next.ChangedAt = back, r.Now()
+		if back == sandbox.Stopped {
+			next.Spec = sandbox.Spec{}
+		}
+		next, err := r.Cluster.UpdateRecord(ctx, rec, next)
+		if err == nil {
+			out, err := r.settle(ctx, next)
+			if err != nil {
+				return Outcome{}, err
+			}
+			return Outcome{Err: cause, Record: out.Record}, nil
+		}
+		if !errors.Is(err, cluster.ErrMoved) {
+			return Outcome{}, err
+		}
+		live, err := r.Cluster.Record(ctx, rec.Name)
+		if err != nil {
+			return Outcome{}, err
+		}
+		if live == nil || live.UID != rec.UID || live.Generation != rec.Generation {
+			return Outcome{Err: cause}, nil // a later command has it now
+		}
+		// Only the fence moved: another start joined this one, and leaves it to us
+		// unless it was luckier.
+		rec = live
+		if pod, err := r.Cluster.Pod(ctx, sandbox.PodName(rec.RuntimeID, rec.Incarnation)); pod != nil || err != nil {
+			return Outcome{Err: cause}, err
+		}
+	}
+	return Outcome{}, fmt.Errorf("record %s moved %d times in a row", rec.Name, rounds)
+}
+
+// rollBackBegun takes back what an attempt before this one wrote and did not
+// carry out. Only a young generation without a pod is that: a sandbox that lost
+// its pod later keeps its volume, and waits for room.
+func (r *Runner) rollBackBegun(ctx context.Context, rec *sandbox.Record, cause error) (Outcome, error) {
+	pod, err := r.Cluster.Pod(ctx, sandbox.PodName(rec.RuntimeID, rec.Incarnation))
+	if err != nil {
+		return Outcome{}, err
+	}
+	if pod != nil || r.Now().Sub(rec.ChangedAt) > sandbox.PurgeAfter {
+		return Outcome{Err: cause}, nil
+	}
+	before := &sandbox.Record{Desired: sandbox.Paused}
+	if rec.CreatedAt.Equal(rec.ChangedAt) { // the generation made the sandbox
+		before.Desired = sandbox.Stopped
+	}
+	return r.rollBack(ctx, before, rec, cause)
+}
