@@ -80,7 +80,7 @@ func tags(t reflect.Type) []string {
 func TestProblemsAreNamedAllAtOnce(t *testing.T) {
 	t.Parallel()
 	wrong := map[string]string{
-		"NATS_URL": "", "NATS_REPLICAS": "2", "BASE_DOMAIN": "", "URL_SCHEME": "ftp", "VIEW_SEALING_KEY": "short",
+		"NATS_REPLICAS": "2", "BASE_DOMAIN": "", "URL_SCHEME": "ftp", "VIEW_SEALING_KEY": "short",
 		"HOST_LABEL": "name", "ROUTING_MODE": "magic", "WORKERS": "0", "HEALTH_PORT": "none",
 		"CPU_REQUEST": "much", "CPU_LIMIT": "-1", "MEMORY_REQUEST": "2GB!", "MEMORY_LIMIT": "-2Gi",
 		"EPHEMERAL_STORAGE_REQUEST": "x", "EPHEMERAL_STORAGE_LIMIT": "-1", "WORKSPACE_SIZE": "ten",
@@ -97,26 +97,10 @@ func TestProblemsAreNamedAllAtOnce(t *testing.T) {
 		t.Fatal("accepted")
 	}
 	for name := range wrong {
-		// An empty value is the default's.
-		if name == "NATS_URL" {
-			continue
-		}
-		if found := strings.Contains(err.Error(), name) || strings.Contains(err.Error(), `"`+field(t, name)+`"`); !found {
+		if !strings.Contains(err.Error(), name) {
 			t.Errorf("%s is not named in:\n%v", name, err)
 		}
 	}
-}
-
-// field is the name of the struct's field of a variable: what a value that
-// cannot be parsed at all is called by.
-func field(t *testing.T, name string) string {
-	t.Helper()
-	for f := range reflect.TypeFor[provisioner.Config]().Fields() {
-		if f.Tag.Get("env") == name {
-			return f.Name
-		}
-	}
-	return name
 }
 
 func TestOneProblem(t *testing.T) {

@@ -5,9 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"slices"
 	"regexp"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"time"
 
