@@ -46,10 +46,11 @@ tidy: ## go work sync, then go mod tidy in each module
 	go work sync
 	@for m in $(MODULES); do (cd $$m && go mod tidy) || exit 1; done
 
-verify: ## what CI checks besides tests: formatted, tidy, vetted, generated files fresh
+verify: ## formatted, tidy, vetted, structure and deploy/ as they must be, generated files fresh
 	@test -z "$$(gofmt -l $(MODULES))" || { gofmt -l $(MODULES); echo "not formatted: make fmt"; exit 1; }
+	@for m in $(MODULES); do (cd $$m && go mod tidy -diff) || { echo "$$m is not tidy: make tidy"; exit 1; }; done
 	go vet work
-	cd tools && go test ./checks ./deploycheck
+	cd tools && go test -count=1 ./checks ./deploycheck
 
 clean: down ## down, and all that was built here
 	rm -rf .sandbar

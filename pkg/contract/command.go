@@ -1,6 +1,7 @@
 package contract
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -37,10 +38,13 @@ type Command struct {
 
 // EncodeCommand returns the subject and the body of a command.
 func EncodeCommand(c sandbox.Command) (subject string, body []byte, err error) {
-	body, err = json.Marshal(Command(c))
-	if err != nil {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false) // it makes six bytes of each <, > and &
+	if err := enc.Encode(Command(c)); err != nil {
 		return "", nil, fmt.Errorf("encode command: %w", err)
 	}
+	body = bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 	if len(body) > MaxMessage-4096 { // room for subject and headers
 		return "", nil, sandbox.Errorf(sandbox.CodeTooLarge, "the request has %d bytes on the bus, too many", len(body))
 	}

@@ -42,7 +42,7 @@ func PodOf(p *corev1.Pod) sandbox.Pod {
 				out.ScheduledReason, out.ScheduledMessage = c.Reason, c.Message
 			}
 		case corev1.PodReady:
-			out.Ready, out.ReadyChangedAt = c.Status == corev1.ConditionTrue, c.LastTransitionTime.Time
+			out.Ready = c.Status == corev1.ConditionTrue
 		case corev1.ContainersReady:
 			out.ContainersReady = c.Status == corev1.ConditionTrue
 		}

@@ -109,7 +109,7 @@ func TestPodsAsReadersSeeThem(t *testing.T) {
 
 func goldenPod(t *testing.T, name string, p sandbox.Pod) {
 	t.Helper()
-	for _, at := range []*time.Time{&p.CreatedAt, &p.ScheduledAt, &p.ReadyChangedAt, &p.Container.StartedAt} {
+	for _, at := range []*time.Time{&p.CreatedAt, &p.ScheduledAt, &p.Container.StartedAt} {
 		*at = at.UTC()
 	}
 	for _, end := range []*sandbox.Termination{p.Container.Terminated, p.Container.LastTerminated} {

@@ -3,6 +3,7 @@
 package obs
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -57,4 +58,18 @@ func NewRegistry() *prometheus.Registry {
 // Handler serves a registry's metrics.
 func Handler(r *prometheus.Registry) http.Handler {
 	return promhttp.HandlerFor(r, promhttp.HandlerOpts{Registry: r})
+}
+
+type requestKey struct{}
+
+// WithRequest puts the id of the request that a piece of work is for into its
+// context.
+func WithRequest(ctx context.Context, id string) context.Context {
+	return context.WithValue(ctx, requestKey{}, id)
+}
+
+// RequestOf is the id that WithRequest put there, or "".
+func RequestOf(ctx context.Context) string {
+	id, _ := ctx.Value(requestKey{}).(string)
+	return id
 }

@@ -26,7 +26,6 @@ type Pod struct {
 	ScheduledMessage string
 	Ready            bool
 	ContainersReady  bool
-	ReadyChangedAt   time.Time
 
 	Container Container
 	Logs      string // last lines of a failed container, filled in by the watcher

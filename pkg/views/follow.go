@@ -41,9 +41,11 @@ type Follower struct {
 	position uint64    // all up to here is in memory
 	complete bool      // memory holds a complete bucket's contents, of created
 	ever     bool      // it held one once
-	beat     contract.Heartbeat
-	beatAt   time.Time // when it came
-	moved    chan struct{}
+	// unreadable counts the bucket's views that cannot be read.
+	unreadable int
+	beat       contract.Heartbeat
+	beatAt     time.Time // when it came
+	moved      chan struct{}
 
 	index indexer
 }
@@ -60,12 +62,16 @@ func (f *Follower) Memory() *Memory { return f.mem }
 
 // Run follows the bucket until ctx ends.
 func (f *Follower) Run(ctx context.Context) error {
+	told := ""
 	for {
 		err := f.session(ctx)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		f.log.Info("the watch of the views is made again", zap.Error(err))
+		if text := err.Error(); text != told { // not five lines a second while NATS is away
+			f.log.Info("the watch of the views is made again", zap.Error(err))
+			told = text
+		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -92,7 +98,7 @@ func (f *Follower) session(ctx context.Context) error {
 		return fmt.Errorf("watch the bucket: %w", err)
 	}
 	defer func() { _ = w.Stop() }() // the connection may be gone
-	s := &load{f: f, created: created, target: NewMemory(), position: last}
+	s := &load{f: f, created: created, target: NewMemory(), position: last, unreadable: map[string]struct{}{}}
 	tick := time.NewTicker(checkEvery)
 	defer tick.Stop()
 	heard, due := f.now(), last // due: what the watch must have brought by the next check
@@ -133,6 +139,9 @@ type load struct {
 	swapped  bool
 	position uint64
 	beat     contract.Heartbeat
+	// unreadable are the keys whose value cannot be read: their sandboxes exist,
+	// but memory does not hold them, so nothing that it lacks is confirmed.
+	unreadable map[string]struct{}
 }
 
 func (s *load) take(e jetstream.KeyValueEntry) {
@@ -155,6 +164,7 @@ func (s *load) take(e jetstream.KeyValueEntry) {
 	defer f.mu.Unlock()
 	if s.swapped {
 		f.created, f.position, f.complete, f.ever = s.created, s.position, true, true
+		f.unreadable = len(s.unreadable)
 		close(f.moved)
 		f.moved = make(chan struct{})
 	}
@@ -174,6 +184,7 @@ func (s *load) apply(e jetstream.KeyValueEntry) {
 		f.mu.Unlock()
 		return
 	}
+	delete(s.unreadable, e.Key())
 	if e.Operation() != jetstream.KeyValuePut {
 		s.target.Delete(e.Key(), e.Revision(), f.now())
 		return
@@ -184,6 +195,9 @@ func (s *load) apply(e jetstream.KeyValueEntry) {
 	}
 	if err != nil {
 		f.log.Warn("a view cannot be read", zap.Error(err))
+		if _, _, ours := contract.ParseViewKey(e.Key()); ours {
+			s.unreadable[e.Key()] = struct{}{}
+		}
 		return
 	}
 	s.target.Merge(v, e.Revision())
@@ -210,7 +224,7 @@ func (f *Follower) ReadIndex(ctx context.Context) error {
 	}
 	for {
 		f.mu.Lock()
-		ok := f.complete && f.created.Equal(at.created) && f.position >= at.last
+		ok := f.complete && f.created.Equal(at.created) && f.position >= at.last && f.unreadable == 0
 		moved := f.moved
 		f.mu.Unlock()
 		if ok {

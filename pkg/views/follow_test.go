@@ -101,7 +101,8 @@ func TestFollowerWithoutSealer(t *testing.T) {
 	}
 }
 
-// What cannot be read is left out, and hides nothing else.
+// What cannot be read hides nothing else; but a sandbox that memory does not hold
+// is not called absent until all can be read.
 func TestFollowerOverWhatCannotBeRead(t *testing.T) {
 	t.Parallel()
 	b := startBus(t)
@@ -132,8 +133,16 @@ func TestFollowerOverWhatCannotBeRead(t *testing.T) {
 	b.put(newView("s", 1))
 	b.beat(true)
 	f := b.follow()
+	until(t, "a complete memory", func() bool { return f.Status().Ready })
+	unconfirmed(t, f)
+	b.put(newView("garbage", 2))
+	b.put(newView("swapped", 2))
+	unconfirmed(t, f)
+	if err := kv.Purge(t.Context(), keyOf(foreign)); err != nil {
+		t.Fatal(err)
+	}
 	confirmed(t, f)
-	if n := f.Memory().Len(); n != 1 || f.Memory().Session(tenant, "s") == nil {
+	if n := f.Memory().Len(); n != 3 || f.Memory().Session(tenant, "s") == nil {
 		t.Errorf("%v", f.Memory().Keys())
 	}
 	if _, err := kv.Put(t.Context(), contract.HeartbeatKey, []byte("garbage")); err != nil {

@@ -37,6 +37,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	if err != nil {
 		return err
 	}
+	rest.Wrap(cluster.LogWrites(log))
 	client, err := kubernetes.NewForConfig(rest)
 	if err != nil {
 		return fmt.Errorf("make a Kubernetes client: %w", err)

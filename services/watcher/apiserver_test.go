@@ -105,19 +105,6 @@ func (p *process) kill() {
 	<-p.dead
 }
 
-// died waits until it has killed itself.
-func (p *process) died(t *testing.T) {
-	t.Helper()
-	testbed.Eventually(t, "it dies at its failpoint", func() bool {
-		select {
-		case <-p.dead:
-			return true
-		default:
-			return false
-		}
-	})
-}
-
 type readiness struct {
 	Status, Role, Kubernetes, NATS string
 	ViewsComplete                  bool `json:"views_complete"`

@@ -56,3 +56,16 @@ func TestDeathBetweenSideEffects(t *testing.T) {
 		})
 	}
 }
+
+// died waits until it has killed itself.
+func (p *process) died(t *testing.T) {
+	t.Helper()
+	testbed.Eventually(t, "it dies at its failpoint", func() bool {
+		select {
+		case <-p.dead:
+			return true
+		default:
+			return false
+		}
+	})
+}

@@ -5,10 +5,7 @@ package watcher
 import (
 	"context"
 	"fmt"
-	"net"
-	"net/http"
 	"os"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,7 +19,6 @@ import (
 	"github.com/sandbar-io/sandbar/pkg/contract"
 	"github.com/sandbar-io/sandbar/pkg/kube"
 	"github.com/sandbar-io/sandbar/pkg/natsx"
-	"github.com/sandbar-io/sandbar/pkg/obs"
 	"github.com/sandbar-io/sandbar/pkg/run"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
 	"github.com/sandbar-io/sandbar/pkg/views"
@@ -30,7 +26,6 @@ import (
 	"github.com/sandbar-io/sandbar/services/watcher/internal/commands"
 	"github.com/sandbar-io/sandbar/services/watcher/internal/events"
 	"github.com/sandbar-io/sandbar/services/watcher/internal/faults"
-	"github.com/sandbar-io/sandbar/services/watcher/internal/health"
 	"github.com/sandbar-io/sandbar/services/watcher/internal/leader"
 	"github.com/sandbar-io/sandbar/services/watcher/internal/logs"
 	"github.com/sandbar-io/sandbar/services/watcher/internal/meter"
@@ -66,11 +61,11 @@ type service struct {
 
 // Run runs a watcher until ctx ends.
 func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
-	l, err := net.Listen("tcp", ":"+strconv.Itoa(cfg.HealthPort))
+	health, err := run.ListenHealth(cfg.HealthPort)
 	if err != nil {
-		return fmt.Errorf("listen for probes: %w", err)
+		return err
 	}
-	defer func() { _ = l.Close() }() // the server has closed it by then
+	defer func() { _ = health.Close() }() // its server has closed it by then
 	s, err := connect(cfg, log)
 	if err != nil {
 		return err
@@ -81,15 +76,13 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 		return err
 	}
 	defer func() { _ = announced.Stop() }() // the connection may be gone
-	registry := obs.NewRegistry()
-	s.meter = meter.New(registry, s.elector.Leads, s.complete)
-	probes := health.New(s.state)
-	srv := &http.Server{Handler: probes.Handler(registry), ReadHeaderTimeout: 5 * time.Second}
-	log.Info("started", zap.String("identity", s.identity), zap.Stringer("probes", l.Addr()), zap.String("namespace", cfg.Namespace))
+	s.meter = meter.New(health.Metrics, s.elector.Leads, s.complete)
+	health.Ask(s.readiness)
+	log.Info("started", zap.String("identity", s.identity), zap.Stringer("probes", health.Addr()), zap.String("namespace", cfg.Namespace))
 
 	ctx = klog.NewContext(ctx, zapr.NewLogger(log.Named("client-go")))
 	g := run.NewGroup(ctx)
-	g.Serve(srv, l, probes.Drain)
+	health.Serve(g)
 	g.Add(s.watch.Run)
 	g.Add(s.stand)
 	return g.Run()
@@ -176,20 +169,49 @@ func (s *service) complete() bool {
 	return g != nil && g.Complete()
 }
 
-// state is what readiness tells.
-func (s *service) state() health.State {
+// readiness is 503 only while another replica would do better: the watches are
+// not loaded, or a permission is missing. What all share is told with 200.
+func (s *service) readiness() run.Report {
+	const ok = "ok"
+	nats, kubernetes, role := ok, ok, "standby"
+	if err := s.nats.Healthy(); err != nil {
+		nats = err.Error()
+	}
 	denied, err := s.faults.Now()
-	out := health.State{
-		Role: "standby", Leader: s.elector.Leader(), ViewsComplete: s.complete(), Sandboxes: len(s.watch.Keys()),
-		NATS: health.Text(s.nats.Healthy()), Kubernetes: health.Text(err), Denied: denied || s.nats.Denied() != "",
+	if err != nil {
+		kubernetes = err.Error()
 	}
 	if s.elector.Leads() {
-		out.Role = "leader"
+		role = "leader"
 	}
+	synced := false
 	select {
 	case <-s.watch.Synced():
-		out.Synced = true
+		synced = true
 	default:
+	}
+	out := run.Report{Parts: map[string]any{
+		"role": role, "leader": s.elector.Leader(), "synced": synced,
+		"views_complete": s.complete(), // as the leader knows; a standby cannot
+		"sandboxes":      len(s.watch.Keys()), "nats": nats, "kubernetes": kubernetes,
+		"denied": denied || s.nats.Denied() != "",
+	}}
+	if nats != ok {
+		out.Degraded = nats
+	}
+	if kubernetes != ok {
+		out.Degraded = kubernetes
+	}
+	switch {
+	case denied:
+		out.Unready = kubernetes
+	case s.nats.Denied() != "":
+		out.Unready = nats
+	case !synced:
+		out.Unready = "the watches are not loaded yet"
+		if kubernetes != ok {
+			out.Unready += ": " + kubernetes
+		}
 	}
 	return out
 }

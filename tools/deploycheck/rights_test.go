@@ -31,7 +31,6 @@ provisioner sandbar-sandboxes list persistentvolumeclaims
 provisioner sandbar-sandboxes list pods
 provisioner sandbar-sandboxes list services
 provisioner sandbar-sandboxes patch secrets
-watcher sandbar-sandboxes get pods
 watcher sandbar-sandboxes get pods/log
 watcher sandbar-sandboxes get secrets
 watcher sandbar-sandboxes list ingresses.networking.k8s.io

@@ -59,7 +59,7 @@ func (i *installation) stop(t *testing.T, r client.Runtime) {
 		t.Error(err)
 	}
 	waitFor(t, goneLimit, "all of "+r.RuntimeID+" is gone", func(ctx context.Context) (string, bool) {
-		left, err := objects(ctx)
+		left, err := objects(ctx, r)
 		if err != nil {
 			return err.Error(), false
 		}
@@ -67,18 +67,18 @@ func (i *installation) stop(t *testing.T, r client.Runtime) {
 	})
 }
 
-// objects are what sandboxes are made of. Their records stay a while, so that a
+// objects are what a sandbox is made of. Its record stays a while, so that a
 // second stop is known.
-func objects(ctx context.Context) (found []string, err error) {
-	core, all := bed.kube.CoreV1(), metav1.ListOptions{}
-	pods, err := core.Pods(sandboxNamespace).List(ctx, all)
+func objects(ctx context.Context, r client.Runtime) (found []string, err error) {
+	core, its := bed.kube.CoreV1(), metav1.ListOptions{LabelSelector: "sandbar.io/runtime-id=" + r.RuntimeID}
+	pods, err := core.Pods(sandboxNamespace).List(ctx, its)
 	if err != nil {
 		return nil, err
 	}
 	for _, o := range pods.Items {
 		found = append(found, "pod "+o.Name)
 	}
-	claims, err := core.PersistentVolumeClaims(sandboxNamespace).List(ctx, all)
+	claims, err := core.PersistentVolumeClaims(sandboxNamespace).List(ctx, its)
 	if err != nil {
 		return nil, err
 	}

@@ -3,19 +3,14 @@
 package deploytest_test
 
 import (
-	"context"
-	"encoding/json"
-	"fmt"
 	"slices"
 	"testing"
-	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/sandbar-io/sandbar/tools/conformance/client"
 	"github.com/sandbar-io/sandbar/tools/devstack/deploy"
 )
 
@@ -107,83 +102,4 @@ func mountsToken(p corev1.Pod) bool {
 		}
 	}
 	return false
-}
-
-// readiness is /readiness of gateway and router, as architecture 8 has it: what
-// ails this pod alone is 503, what ails all alike is 200 and "degraded".
-type readiness struct {
-	Status string `json:"status"`
-	Detail string `json:"detail"`
-	Error  string `json:"error"`
-	NATS   struct {
-		Connected bool `json:"connected"`
-	} `json:"nats"`
-	Views struct {
-		Complete bool   `json:"complete"`
-		AgeMS    int64  `json:"age_ms"`
-		Leader   string `json:"leader"`
-	} `json:"views"`
-	Provisioners struct {
-		Present bool `json:"present"`
-	} `json:"provisioners"`
-}
-
-// The ports of deploy/ on a pod's own address, past the Services.
-const (
-	gatewayPort = 5000
-	healthPort  = 8081
-)
-
-func at(p corev1.Pod, port int) string { return fmt.Sprintf("http://%s:%d", p.Status.PodIP, port) }
-
-// readinessOf asks for /readiness.
-func (i *installation) readinessOf(ctx context.Context, base string) (status int, r readiness, err error) {
-	answer, err := client.Caller{Base: base, HTTP: i.http}.Do(ctx, client.Request{Path: "/readiness"})
-	if err != nil {
-		return 0, r, err
-	}
-	return answer.Status, r, json.Unmarshal(answer.Body, &r)
-}
-
-func (i *installation) readinessTellsEachDependency(t *testing.T) {
-	const fresh = 5 * time.Second // the heartbeat comes once a second
-	bases := map[string]string{"gateway, by its Service": i.gateway}
-	for _, p := range podsOf(t, "gateway") {
-		bases["gateway "+p.Name] = at(p, gatewayPort)
-	}
-	for _, p := range podsOf(t, "router") {
-		bases["router "+p.Name] = at(p, healthPort)
-	}
-	watchers := podsOf(t, "watcher")
-	for name, base := range bases {
-		status, r, err := i.readinessOf(t.Context(), base)
-		if err != nil {
-			t.Errorf("%s: %v", name, err)
-			continue
-		}
-		isRouter := base != i.gateway && name[:6] == "router"
-		want := map[bool]string{true: "ready", false: "ok"}[isRouter]
-		if status != 200 || r.Status != want || !r.NATS.Connected || !r.Views.Complete {
-			t.Errorf("%s: %d %+v, want 200, %s, NATS connected, the views complete", name, status, r, want)
-		}
-		if r.Views.AgeMS < 0 || r.Views.AgeMS > fresh.Milliseconds() {
-			t.Errorf("%s: the views are %d ms old", name, r.Views.AgeMS)
-		}
-		if !slices.ContainsFunc(watchers, func(p corev1.Pod) bool { return leads(p, r.Views.Leader) }) {
-			t.Errorf("%s: the leader is %q, which is no watcher's pod", name, r.Views.Leader)
-		}
-		if !isRouter && !r.Provisioners.Present {
-			t.Errorf("%s: no provisioners", name)
-		}
-	}
-	for _, p := range append(podsOf(t, "provisioner"), watchers...) {
-		if status, r, err := i.readinessOf(t.Context(), at(p, healthPort)); err != nil || status != 200 {
-			t.Errorf("%s: %d %+v, %v, want 200", p.Name, status, r, err)
-		}
-	}
-}
-
-// leads: a watcher's identity begins with its host name, which is the pod's.
-func leads(p corev1.Pod, leader string) bool {
-	return len(leader) > len(p.Name) && leader[:len(p.Name)] == p.Name
 }

@@ -50,7 +50,7 @@ func phases() []phase.Phase {
 			Tests: []phase.Tests{
 				{Module: "pkg", Tags: "apiserver", Flags: []string{"-count=1"}, Timeout: 10 * time.Minute},
 				{Module: "services/provisioner", Tags: "apiserver", Flags: []string{"-count=1"}, Timeout: 10 * time.Minute},
-				{Module: "services/watcher", Tags: "apiserver", Flags: []string{"-count=1"}, Timeout: 10 * time.Minute},
+				{Module: "services/watcher", Tags: "apiserver,failpoints", Flags: []string{"-count=1"}, Timeout: 10 * time.Minute},
 			},
 		},
 		{

@@ -40,6 +40,8 @@ type Options struct {
 	CPURequest string
 	// StorageClass of NATS' volume; empty: the cluster's default.
 	StorageClass string
+	// Images by container, of an Installation; empty: they are built and pushed.
+	Images map[string]string
 	// NATSImage is run as deploy/ says; empty: an image of tools/natsserver is made,
 	// for clusters that reach no public registry.
 	NATSImage string
@@ -53,6 +55,7 @@ type Installation struct {
 
 	APIKey             string // of the default tenant
 	SubscriberPassword string // of the NATS user subscriber
+	Images             map[string]string
 }
 
 // The namespaces of deploy/.
@@ -119,9 +122,11 @@ func Deploy(ctx context.Context, o Options) (*Installation, error) {
 	if err := o.claim(ctx, client); err != nil {
 		return nil, err
 	}
-	images, err := o.images(ctx)
-	if err != nil {
-		return nil, err
+	images := o.Images
+	if len(images) == 0 {
+		if images, err = o.images(ctx); err != nil {
+			return nil, err
+		}
 	}
 	old, err := secrets(ctx, client, o.SystemNamespace)
 	if err != nil {
@@ -139,7 +144,7 @@ func Deploy(ctx context.Context, o Options) (*Installation, error) {
 	if err := waitAvailable(ctx, client, o.SystemNamespace); err != nil {
 		return nil, err
 	}
-	return o.installation(objects), nil
+	return o.installation(objects, images), nil
 }
 
 // claim makes sure that nobody else's namespaces are touched, and that none of

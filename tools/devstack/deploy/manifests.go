@@ -200,8 +200,8 @@ func (o Options) hosts(m *networkingv1.Ingress) error {
 	return nil
 }
 
-func (o Options) installation(objects []runtime.Object) *Installation {
-	i := &Installation{SystemNamespace: o.SystemNamespace, SandboxNamespace: o.SandboxNamespace}
+func (o Options) installation(objects []runtime.Object, images map[string]string) *Installation {
+	i := &Installation{SystemNamespace: o.SystemNamespace, SandboxNamespace: o.SandboxNamespace, Images: images}
 	for _, m := range objects {
 		s, ok := m.(*corev1.Secret)
 		if !ok {

@@ -105,34 +105,27 @@ func (b *Bus) work(ctx context.Context, cons jetstream.Consumer) {
 // next waits for one command and handles it. Each worker asks for one: a
 // prefetching consumer would give one provisioner all.
 func (b *Bus) next(ctx context.Context, cons jetstream.Consumer) error {
-	batch, err := cons.Fetch(1, jetstream.FetchMaxWait(fetchWait), jetstream.FetchHeartbeat(fetchWait/4))
+	// The request ends with ctx: one that is left standing would take a command
+	// that nobody here works on any more.
+	standing, cancel := context.WithTimeout(ctx, fetchWait)
+	defer cancel()
+	batch, err := cons.Fetch(1, jetstream.FetchContext(standing), jetstream.FetchHeartbeat(fetchWait/4))
 	if err != nil {
 		return fmt.Errorf("fetch: %w", err)
 	}
-	for {
-		select {
-		case m, ok := <-batch.Messages():
-			if !ok {
-				if err := batch.Error(); err != nil && !errors.Is(err, nats.ErrTimeout) && !errors.Is(err, jetstream.ErrNoMessages) {
-					return fmt.Errorf("fetch: %w", err)
-				}
-				return nil
-			}
-			// A stop lets what has begun finish: the attempt has its own end.
-			b.handle(context.WithoutCancel(ctx), m)
-		case <-ctx.Done():
-			// A command that comes to this request now is redelivered to another
-			// provisioner after AckWait, unless it arrived already.
-			select {
-			case m, ok := <-batch.Messages():
-				if ok {
-					_ = m.Nak()
-				}
-			default:
-			}
-			return nil
+	for m := range batch.Messages() {
+		if ctx.Err() != nil {
+			_ = m.Nak() // for another; if it is lost, AckWait does it
+			continue
 		}
+		// A stop lets what has begun finish: the attempt has its own end.
+		b.handle(context.WithoutCancel(ctx), m)
 	}
+	err = batch.Error()
+	if err == nil || standing.Err() != nil || errors.Is(err, nats.ErrTimeout) || errors.Is(err, jetstream.ErrNoMessages) {
+		return nil
+	}
+	return fmt.Errorf("fetch: %w", err)
 }
 
 func (b *Bus) handle(ctx context.Context, m jetstream.Msg) {
@@ -157,7 +150,7 @@ func (b *Bus) handle(ctx context.Context, m jetstream.Msg) {
 	}
 	log := b.log.With(obs.CommandID(c.ID), obs.RequestID(m.Headers().Get(contract.HeaderRequestID)),
 		obs.Tenant(c.Tenant), obs.SessionID(c.SessionID), zap.String("verb", string(c.Verb)), zap.Uint64("sequence", meta.Sequence.Stream))
-	ctx, cancel := context.WithTimeout(ctx, sandbox.LongestAttempt)
+	ctx, cancel := context.WithTimeout(obs.WithRequest(ctx, m.Headers().Get(contract.HeaderRequestID)), sandbox.LongestAttempt)
 	defer cancel()
 	stop := b.progress(ctx, m)
 	defer stop()
@@ -252,6 +245,6 @@ func (b *Bus) giveUp(ctx context.Context, m jetstream.Msg, meta *jetstream.MsgMe
 		return
 	}
 	b.log.Error("a command is given up", obs.CommandID(c.ID), obs.Tenant(tenant), zap.String("verb", string(verb)), zap.Error(cause))
-	b.reply(m, c, command.Outcome{Err: sandbox.Errorf(sandbox.CodeUnavailable, "the command could not be carried out, it was given up")})
+	b.reply(m, c, command.Outcome{Err: sandbox.Errorf(sandbox.CodeTimeout, "the command was given up; how far it came is not known")})
 	_ = m.TermWithReason("dead letter")
 }

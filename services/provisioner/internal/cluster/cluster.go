@@ -67,6 +67,9 @@ func (c *Cluster) CreateRecord(ctx context.Context, r *sandbox.Record) (*sandbox
 		return nil, ErrMoved
 	}
 	if err != nil {
+		if _, found := c.client.CoreV1().Secrets(c.ns).Get(ctx, r.Name, metav1.GetOptions{}); found == nil {
+			return nil, ErrMoved // a quota that is full is looked at before the name
+		}
 		return nil, fail(err, "create", "secrets")
 	}
 	return kube.DecodeRecord(s)
@@ -213,12 +216,25 @@ func fail(err error, verb, what string) error {
 		return sandbox.Wrap(err, sandbox.CodeQuota, "%s", quotaText(s.Message))
 	case s.Code == http.StatusUnprocessableEntity || s.Code == http.StatusBadRequest:
 		return sandbox.Wrap(err, sandbox.CodeInvalid, "Kubernetes refuses it: %s", s.Message)
-	case s.Code == http.StatusForbidden && strings.Contains(s.Message, "violates PodSecurity"):
+	case s.Code == http.StatusForbidden && admissionRefuses(s.Message):
 		return sandbox.Wrap(err, sandbox.CodeForbidden, "the cluster's policy refuses it: %s", s.Message)
 	case s.Code == http.StatusRequestEntityTooLarge:
 		return sandbox.Wrap(err, sandbox.CodeTooLarge, "the request is too large for Kubernetes")
 	}
 	return err
+}
+
+// admissionRefuses tells what can never be from what may be soon: a right that
+// is not there yet, a service account, a quota that is not counted yet.
+func admissionRefuses(message string) bool {
+	for _, words := range []string{
+		"violates PodSecurity", "failed quota", "usage per ", "ratio per ", "pod rejected: RuntimeClass", "denied the request", "denied request",
+	} {
+		if strings.Contains(message, words) {
+			return true
+		}
+	}
+	return false
 }
 
 // quotaText is what follows the object's name: "exceeded quota: …".
@@ -299,9 +315,14 @@ func (c *Cluster) CreateRoute(ctx context.Context, r *sandbox.Record) error {
 // which it must be: a create whose answer was lost is found this way.
 func create(_ context.Context, r *sandbox.Record, what, name string, make, get func() (metav1.Object, error), seen func(metav1.Object)) error {
 	o, err := make()
-	if apierrors.IsAlreadyExists(err) {
-		if o, err = get(); apierrors.IsNotFound(err) {
+	// Admission looks before the name is looked up: a full quota refuses what is
+	// there already.
+	if exists := apierrors.IsAlreadyExists(err); exists || err != nil && Permanent(fail(err, "create", what)) {
+		refusal := err
+		if o, err = get(); apierrors.IsNotFound(err) && exists {
 			return fmt.Errorf("%s %s: %w", what, name, ErrEnding)
+		} else if apierrors.IsNotFound(err) {
+			err = refusal
 		}
 		if err == nil {
 			err = ours(o, r)

@@ -1,0 +1,483 @@
+//go:build apiserver
+
+package cluster_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	nodev1 "k8s.io/api/node/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+
+	"github.com/sandbar-io/sandbar/pkg/sandbox"
+	"github.com/sandbar-io/sandbar/services/provisioner/internal/cluster"
+)
+
+// kinds is how each kind is made, and in which objects it shows.
+var kinds = []struct {
+	kind   string
+	create func(context.Context, *cluster.Cluster, *sandbox.Record) error
+}{
+	{"Pod", func(ctx context.Context, c *cluster.Cluster, r *sandbox.Record) error {
+		_, err := c.CreatePod(ctx, r)
+		return err
+	}},
+	{"PersistentVolumeClaim", func(ctx context.Context, c *cluster.Cluster, r *sandbox.Record) error { return c.CreateVolume(ctx, r) }},
+	{"Service", func(ctx context.Context, c *cluster.Cluster, r *sandbox.Record) error { return c.CreateRoute(ctx, r) }},
+	{"Ingress", func(ctx context.Context, c *cluster.Cluster, r *sandbox.Record) error { return c.CreateRoute(ctx, r) }},
+}
+
+// find reads the object of a kind that a record has, nil if there is none.
+func (w *world) find(r *sandbox.Record, kind string) *sandbox.Object {
+	w.t.Helper()
+	if kind == "Pod" {
+		p, err := w.cluster().Pod(w.t.Context(), sandbox.PodName(r.RuntimeID, r.Incarnation))
+		must(w.t, err)
+		if p == nil {
+			return nil
+		}
+		return &sandbox.Object{Kind: kind, Name: p.Name, UID: p.UID, RecordUID: p.RecordUID, RuntimeID: p.RuntimeID, Generation: p.Generation, Terminating: p.Terminating}
+	}
+	all, err := w.cluster().Objects(w.t.Context(), r.Name)
+	must(w.t, err)
+	for _, o := range all {
+		if o.Kind == kind {
+			return &o
+		}
+	}
+	return nil
+}
+
+func (w *world) remove(o *sandbox.Object) error {
+	if o.Kind == "Pod" {
+		return w.cluster().DeletePod(w.t.Context(), &sandbox.Pod{Name: o.Name, UID: o.UID})
+	}
+	return w.cluster().DeleteObject(w.t.Context(), o)
+}
+
+func TestCreateTwice(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "baseline")
+	for _, k := range kinds {
+		t.Run(k.kind, func(t *testing.T) {
+			t.Parallel()
+			r := w.record("session of " + k.kind)
+			must(t, k.create(t.Context(), w.cluster(), r))
+			first := w.find(r, k.kind)
+			if first == nil || first.RecordUID != r.UID || first.RuntimeID != r.RuntimeID || first.Generation != r.Generation || first.Terminating {
+				t.Fatalf("%+v", first)
+			}
+			r.Generation++ // of a later generation it is as good
+			errs := make(chan error, 8)
+			for range cap(errs) {
+				go func() { errs <- k.create(t.Context(), w.cluster(), r) }()
+			}
+			for range cap(errs) {
+				must(t, <-errs)
+			}
+			if again := w.find(r, k.kind); again == nil || *again != *first {
+				t.Errorf("%+v became %+v", first, again)
+			}
+		})
+	}
+}
+
+// The answer of a create that was made before is the pod as it is.
+func TestCreatePodReturnsIt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "baseline")
+	r := w.record("s")
+	first, err := w.cluster().CreatePod(t.Context(), r)
+	must(t, err)
+	again, err := w.cluster().CreatePod(t.Context(), r)
+	must(t, err)
+	read, err := w.cluster().Pod(t.Context(), first.Name)
+	must(t, err)
+	if first.UID == "" || again.UID != first.UID || read.UID != first.UID || first.Order == 0 || first.Record != r.Name || first.Incarnation != 1 {
+		t.Errorf("%+v, %+v, %+v", first, again, read)
+	}
+	pods, order, err := w.cluster().Pods(t.Context(), r.Name)
+	must(t, err)
+	if len(pods) != 1 || pods[0].UID != first.UID || order < first.Order {
+		t.Errorf("%+v at %d", pods, order)
+	}
+	if p, err := w.cluster().Pod(t.Context(), "no-such-pod"); p != nil || err != nil {
+		t.Errorf("%+v, %v", p, err)
+	}
+}
+
+func TestEnding(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "baseline")
+	for _, k := range kinds {
+		t.Run(k.kind, func(t *testing.T) {
+			t.Parallel()
+			r := w.record("session of " + k.kind)
+			must(t, k.create(t.Context(), w.cluster(), r))
+			first := w.find(r, k.kind)
+			w.hold(k.kind, first.Name)
+			must(t, w.remove(first))
+			if o := w.find(r, k.kind); o == nil || !o.Terminating {
+				t.Fatalf("%+v", o)
+			}
+			if err := k.create(t.Context(), w.cluster(), r); !errors.Is(err, cluster.ErrEnding) || cluster.Permanent(err) {
+				t.Fatalf("%v", err)
+			}
+			w.release(k.kind, first.Name)
+			w.until("its end", func() bool { return w.find(r, k.kind) == nil })
+			must(t, k.create(t.Context(), w.cluster(), r))
+			if again := w.find(r, k.kind); again == nil || again.UID == first.UID || again.Terminating {
+				t.Errorf("%+v became %+v", first, again)
+			}
+		})
+	}
+}
+
+// An object of that name which another record made is not ours: it goes with the
+// collector, and converge waits for that.
+func TestAnotherRecords(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "baseline")
+	for _, k := range kinds {
+		t.Run(k.kind, func(t *testing.T) {
+			t.Parallel()
+			r := w.record("session of " + k.kind)
+			must(t, k.create(t.Context(), w.cluster(), r))
+			again := r.Clone()
+			again.UID = "3f0c3d3e-0000-4000-8000-000000000000"
+			if err := k.create(t.Context(), w.cluster(), again); !errors.Is(err, cluster.ErrEnding) {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
+
+func TestDeleteByUID(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "baseline")
+	for _, k := range kinds {
+		t.Run(k.kind, func(t *testing.T) {
+			t.Parallel()
+			r := w.record("session of " + k.kind)
+			must(t, k.create(t.Context(), w.cluster(), r))
+			o := w.find(r, k.kind)
+			other := *o
+			other.UID = "3f0c3d3e-0000-4000-8000-000000000000"
+			must(t, w.remove(&other))
+			if now := w.find(r, k.kind); now == nil || now.Terminating {
+				t.Fatalf("deleted by its name: %+v", now)
+			}
+			must(t, w.remove(o))
+			w.until("its end", func() bool { return w.find(r, k.kind) == nil })
+			must(t, w.remove(o)) // gone is fine
+		})
+	}
+	if err := w.cluster().DeleteObject(t.Context(), &sandbox.Object{Kind: "Node", Name: "n"}); err == nil {
+		t.Error("any kind is deleted")
+	}
+}
+
+// With the record goes what is left of it.
+func TestCollector(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "baseline")
+	r := w.record("s")
+	for _, k := range kinds {
+		must(t, k.create(t.Context(), w.cluster(), r))
+	}
+	must(t, w.cluster().DeleteRecord(t.Context(), r))
+	for _, k := range kinds {
+		w.until(k.kind+" to be collected", func() bool { return w.find(r, k.kind) == nil })
+	}
+}
+
+func TestIngressMode(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "baseline")
+	for name, tt := range map[string]struct {
+		ingress bool
+		want    []string
+	}{
+		"router":  {false, []string{"PersistentVolumeClaim"}},
+		"ingress": {true, []string{"Ingress", "PersistentVolumeClaim", "Service"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := cluster.New(w.client, w.config(), tt.ingress)
+			r := w.record(name)
+			must(t, c.CreateVolume(t.Context(), r))
+			must(t, c.CreateRoute(t.Context(), r))
+			all, err := c.Objects(t.Context(), r.Name)
+			must(t, err)
+			var got []string
+			for _, o := range all {
+				got = append(got, o.Kind)
+				if o.Name != r.RuntimeID || o.RecordUID != r.UID || o.Volume != (o.Kind == "PersistentVolumeClaim") {
+					t.Errorf("%+v", o)
+				}
+			}
+			slices.Sort(got)
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("%v", got)
+			}
+		})
+	}
+}
+
+func TestNoVolume(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "baseline")
+	cfg := w.config()
+	cfg.WorkspaceSize = resource.Quantity{}
+	c := cluster.New(w.client, cfg, false)
+	r := w.record("s")
+	must(t, c.CreateVolume(t.Context(), r))
+	_, err := c.CreatePod(t.Context(), r)
+	must(t, err)
+	if all, err := c.Objects(t.Context(), r.Name); err != nil || len(all) != 0 {
+		t.Errorf("%v, %v", all, err)
+	}
+}
+
+// A quota is told by the API server's own words; what is there already is not
+// hurt by one that is full, whatever is looked at first.
+func TestQuota(t *testing.T) {
+	t.Parallel()
+	for _, k := range kinds {
+		t.Run(k.kind, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, "baseline")
+			name := map[string]corev1.ResourceName{
+				"Pod": "pods", "PersistentVolumeClaim": "persistentvolumeclaims", "Service": "services", "Ingress": "count/ingresses.networking.k8s.io",
+			}[k.kind]
+			w.quota(corev1.ResourceList{name: resource.MustParse("1")})
+			one, two := w.record("one"), w.record("two")
+			must(t, k.create(t.Context(), w.cluster(), one))
+			err := k.create(t.Context(), w.cluster(), two)
+			wants(t, err, sandbox.CodeQuota, "exceeded quota: room", "requested: "+string(name)+"=1", "used: "+string(name)+"=1", "limited: "+string(name)+"=1")
+			if !cluster.Permanent(err) {
+				t.Error("it is tried again")
+			}
+			if strings.Contains(sandbox.MessageOf(err), two.RuntimeID) {
+				t.Errorf("%q", sandbox.MessageOf(err))
+			}
+			if w.find(two, k.kind) != nil {
+				t.Error("it was made")
+			}
+			for range 3 {
+				must(t, k.create(t.Context(), w.cluster(), one))
+			}
+		})
+	}
+	t.Run("records", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t, "baseline")
+		w.quota(corev1.ResourceList{"count/secrets": resource.MustParse("1")})
+		one := w.record("one")
+		_, err := w.cluster().CreateRecord(t.Context(), newRecord("two"))
+		wants(t, err, sandbox.CodeQuota, "exceeded quota")
+		if _, err := w.cluster().CreateRecord(t.Context(), newRecord("one")); !errors.Is(err, cluster.ErrMoved) {
+			t.Errorf("one that is there: %v", err)
+		}
+		next := one.Clone()
+		next.Fence++
+		if _, err := w.cluster().UpdateRecord(t.Context(), one, next); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// What the cluster will never take is told at once, and is no reason to try
+// again.
+func TestRefused(t *testing.T) {
+	t.Parallel()
+	zero, max := int64(0), resource.MustParse("500m")
+	for name, tt := range map[string]struct {
+		level  string
+		before func(*world)
+		change func(*sandbox.Record)
+		code   sandbox.Code
+		words  []string
+	}{
+		"an invalid pod": {change: func(r *sandbox.Record) { r.Spec.Environment = map[string]string{"a=b": "x"} }, code: sandbox.CodeInvalid, words: []string{"spec.containers[0].env"}},
+		"root under restricted": {
+			level: "restricted", change: func(r *sandbox.Record) { r.Spec.RunAsUser = &zero },
+			code: sandbox.CodeForbidden, words: []string{"violates PodSecurity", "restricted"},
+		},
+		"over a limit range": {
+			before: func(w *world) {
+				_, err := w.client.CoreV1().LimitRanges(w.ns).Create(w.t.Context(), &corev1.LimitRange{
+					ObjectMeta: metav1.ObjectMeta{Name: "limits"},
+					Spec:       corev1.LimitRangeSpec{Limits: []corev1.LimitRangeItem{{Type: corev1.LimitTypeContainer, Max: corev1.ResourceList{"cpu": max}}}},
+				}, metav1.CreateOptions{})
+				must(w.t, err)
+			},
+			code: sandbox.CodeForbidden, words: []string{"maximum cpu usage per Container is 500m"},
+		},
+		"a quota on what is not asked for": {
+			before: func(w *world) {
+				w.quota(corev1.ResourceList{"limits.ephemeral-storage": resource.MustParse("1Gi")})
+			},
+			code: sandbox.CodeForbidden, words: []string{"must specify limits.ephemeral-storage"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			level := tt.level
+			if level == "" {
+				level = "baseline"
+			}
+			w := newWorld(t, level)
+			if tt.before != nil {
+				tt.before(w)
+			}
+			r := w.record("s")
+			if tt.change != nil {
+				tt.change(r)
+			}
+			_, err := w.cluster().CreatePod(t.Context(), r)
+			wants(t, err, tt.code, tt.words...)
+			if !cluster.Permanent(err) {
+				t.Error("it is tried again")
+			}
+		})
+	}
+	t.Run("a runtime class that is not there", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t, "baseline")
+		cfg := w.config()
+		cfg.RuntimeClass = "no-such-class"
+		_, err := cluster.New(w.client, cfg, false).CreatePod(t.Context(), w.record("s"))
+		wants(t, err, sandbox.CodeForbidden, `RuntimeClass "no-such-class" not found`)
+	})
+	t.Run("a record that is too large", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t, "baseline")
+		r := newRecord("s")
+		r.Spec.Environment["BIG"] = strings.Repeat("x", 1<<20)
+		_, err := w.cluster().CreateRecord(t.Context(), r)
+		if !cluster.Permanent(err) || strings.Contains(err.Error(), "xxx") {
+			t.Errorf("%.300v", err)
+		}
+	})
+}
+
+// What may be there in a moment is tried again.
+func TestNotRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "baseline")
+	cfg := w.config()
+	cfg.ServiceAccount = "not-yet"
+	c := cluster.New(w.client, cfg, false)
+	r := w.record("s")
+	if _, err := c.CreatePod(t.Context(), r); err == nil || cluster.Permanent(err) {
+		t.Fatalf("%v", err)
+	}
+	w.account("not-yet")
+	w.until("the pod", func() bool { _, err := c.CreatePod(t.Context(), r); return err == nil })
+}
+
+// Every golden object is taken by the API server in a namespace that enforces
+// baseline, and the pod of a client that names a user, under restricted too.
+func TestGoldenObjectsAreTaken(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("../objects/testdata/golden/*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%v, %v", files, err)
+	}
+	for _, level := range []string{"baseline", "restricted"} {
+		w := newWorld(t, level)
+		w.account("sandbox")
+		for _, class := range []string{"gvisor", "sysbox-prod"} {
+			_, err := w.client.NodeV1().RuntimeClasses().Create(t.Context(), &nodev1.RuntimeClass{ObjectMeta: metav1.ObjectMeta{Name: class}, Handler: "runc"}, metav1.CreateOptions{})
+			if err != nil && !apierrors.IsAlreadyExists(err) {
+				t.Fatal(err)
+			}
+		}
+		for _, file := range files {
+			name := strings.TrimSuffix(filepath.Base(file), ".yaml")
+			t.Run(level+"/"+name, func(t *testing.T) {
+				t.Parallel()
+				body, err := os.ReadFile(file)
+				must(t, err)
+				for _, doc := range strings.Split(string(body), "\n---\n") {
+					err := w.take(t, []byte(doc))
+					// The others say nothing of their user, or want to be root.
+					strict := slices.Contains([]string{"v1", "sdk", "path-mode", "resumed"}, name)
+					refused := level == "restricted" && !strict && strings.Contains(doc, "kind: Pod\n")
+					if refused && !(apierrors.IsForbidden(err) && strings.Contains(err.Error(), "violates PodSecurity")) || !refused && err != nil {
+						t.Errorf("%v", err)
+					}
+				}
+			})
+		}
+	}
+}
+
+// take creates an object without keeping it.
+func (w *world) take(t *testing.T, doc []byte) error {
+	t.Helper()
+	var meta metav1.TypeMeta
+	must(t, yaml.Unmarshal(doc, &meta))
+	opts := metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}, FieldValidation: metav1.FieldValidationStrict}
+	var err error
+	switch meta.Kind {
+	case "Pod":
+		var o corev1.Pod
+		must(t, yaml.UnmarshalStrict(doc, &o))
+		o.Namespace = w.ns
+		_, err = w.client.CoreV1().Pods(w.ns).Create(t.Context(), &o, opts)
+	case "PersistentVolumeClaim":
+		var o corev1.PersistentVolumeClaim
+		must(t, yaml.UnmarshalStrict(doc, &o))
+		o.Namespace = w.ns
+		_, err = w.client.CoreV1().PersistentVolumeClaims(w.ns).Create(t.Context(), &o, opts)
+	case "Service":
+		var o corev1.Service
+		must(t, yaml.UnmarshalStrict(doc, &o))
+		o.Namespace = w.ns
+		_, err = w.client.CoreV1().Services(w.ns).Create(t.Context(), &o, opts)
+	case "Ingress":
+		var o networkingv1.Ingress
+		must(t, yaml.UnmarshalStrict(doc, &o))
+		o.Namespace = w.ns
+		_, err = w.client.NetworkingV1().Ingresses(w.ns).Create(t.Context(), &o, opts)
+	default:
+		t.Fatalf("kind %q", meta.Kind)
+	}
+	return err
+}
+
+// A sandbox whose client names a user runs in a namespace that enforces
+// restricted, with all that belongs to it; so does one without where root is not
+// allowed.
+func TestRestricted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "restricted")
+	id := int64(10001)
+	for name, tt := range map[string]struct {
+		user *int64
+		root bool
+	}{"a user": {&id, true}, "the image's user, root not allowed": {nil, false}} {
+		cfg := w.config()
+		cfg.AllowRoot = tt.root
+		c := cluster.New(w.client, cfg, true)
+		r := w.record(name)
+		r.Spec.RunAsUser, r.Spec.RunAsGroup = tt.user, tt.user
+		for _, k := range kinds {
+			if err := k.create(t.Context(), c, r); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+}
