@@ -52,7 +52,12 @@ func start(t *testing.T, natsURL string, agent http.Handler) *service {
 	ctx, cancel := context.WithCancel(t.Context())
 	s := &service{T: t, stop: cancel, ended: make(chan error, 1)}
 	go func() { s.ended <- router.Run(ctx, cfg, zap.New(core, hook)) }()
-	t.Cleanup(func() { s.stop(); <-s.ended })
+	t.Cleanup(func() {
+		s.stop()
+		if err := <-s.ended; err != nil {
+			t.Error(err)
+		}
+	})
 	select {
 	case <-serving:
 	case err := <-s.ended:

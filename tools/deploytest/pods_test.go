@@ -18,7 +18,6 @@ import (
 type workload struct {
 	name     string
 	replicas int32
-	selector *metav1.LabelSelector
 	pod      corev1.PodSpec
 }
 
@@ -27,9 +26,9 @@ func workloads(t *testing.T) (all []workload) {
 	for _, m := range must(deploy.Read(bed.root, systemNamespace, sandboxNamespace)).or(t) {
 		switch m := m.(type) {
 		case *appsv1.Deployment:
-			all = append(all, workload{m.Name, *m.Spec.Replicas, m.Spec.Selector, m.Spec.Template.Spec})
+			all = append(all, workload{m.Name, *m.Spec.Replicas, m.Spec.Template.Spec})
 		case *appsv1.StatefulSet:
-			all = append(all, workload{m.Name, *m.Spec.Replicas, m.Spec.Selector, m.Spec.Template.Spec})
+			all = append(all, workload{m.Name, *m.Spec.Replicas, m.Spec.Template.Spec})
 		}
 	}
 	return all

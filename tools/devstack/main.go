@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 )
 
@@ -26,6 +27,8 @@ const usage = `usage: devstack COMMAND
   testbed down  end that
 `
 
+var errUsage = errors.New(strings.TrimSpace(usage))
+
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
 func run(args []string, stdout, stderr io.Writer) int {
@@ -40,7 +43,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 
 func command(ctx context.Context, args []string, out io.Writer) error {
 	if len(args) == 0 {
-		return errors.New(usage)
+		return errUsage
 	}
 	root, err := findRoot()
 	if err != nil {
@@ -64,7 +67,7 @@ func command(ctx context.Context, args []string, out io.Writer) error {
 			return b.testbedDown(ctx)
 		}
 	}
-	return errors.New(usage)
+	return errUsage
 }
 
 // upOrDown is on this machine, or in the cluster of --kubeconfig. KUBECONFIG of the
@@ -74,7 +77,7 @@ func (b bed) upOrDown(ctx context.Context, command string, args []string) error 
 	flags.SetOutput(io.Discard)
 	kubeconfig := flags.String("kubeconfig", "", "")
 	if flags.Parse(args) != nil || flags.NArg() > 0 {
-		return errors.New(usage)
+		return errUsage
 	}
 	into := false
 	flags.Visit(func(*flag.Flag) { into = true })

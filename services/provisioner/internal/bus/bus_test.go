@@ -183,7 +183,7 @@ func TestMalformedIsAnswered(t *testing.T) {
 	w.work(newRunner(done), 1)
 	c := sandbox.Command{ID: w.id()}
 	s := w.sendRaw(c, contract.CommandSubject(sandbox.Stop, tenant, sandbox.RecordName(tenant, "s")), []byte("{"), contract.ReplySubject(inbox, c.ID))
-	if got := w.reply(s); got.Code != sandbox.CodeUnavailable || got.View != nil {
+	if got := w.reply(s); got.Code != sandbox.CodeTimeout || got.View != nil {
 		t.Errorf("%+v", got)
 	}
 }
@@ -199,7 +199,7 @@ func TestRetriesThenDeadLetter(t *testing.T) {
 	w.work(r, 2)
 	s := w.send("s")
 	got := w.reply(s)
-	if got.Code != sandbox.CodeUnavailable || got.CommandID != s.ID || got.View != nil || strings.Contains(got.Message, "API server") {
+	if got.Code != sandbox.CodeTimeout || got.CommandID != s.ID || got.View != nil || strings.Contains(got.Message, "API server") {
 		t.Errorf("%+v", got)
 	}
 	subject := contract.DeadLetterSubject(sandbox.Start, tenant, sandbox.RecordName(tenant, "s"))

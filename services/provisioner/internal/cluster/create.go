@@ -1,0 +1,105 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sandbar-io/sandbar/pkg/kube"
+	"github.com/sandbar-io/sandbar/pkg/sandbox"
+)
+
+// ours reports whether an object that is there already is this record's, so that
+// creating it again succeeded.
+func ours(m metav1.Object, r *sandbox.Record) error {
+	if m.GetDeletionTimestamp() != nil || m.GetLabels()[kube.LabelRecordUID] != r.UID {
+		return ErrEnding // another record's goes with the collector
+	}
+	return nil
+}
+
+// CreateVolume makes the workspace, where there is one.
+func (c *Cluster) CreateVolume(ctx context.Context, r *sandbox.Record) error {
+	pvc := c.objects.Volume(r)
+	if pvc == nil {
+		return nil
+	}
+	api := c.client.CoreV1().PersistentVolumeClaims(c.ns)
+	return create(ctx, r, "persistentvolumeclaims", pvc.Name,
+		func() (metav1.Object, error) { return api.Create(ctx, pvc, metav1.CreateOptions{}) },
+		func() (metav1.Object, error) { return api.Get(ctx, pvc.Name, metav1.GetOptions{}) }, nil)
+}
+
+// CreatePod makes the pod of the incarnation and returns it as it is.
+func (c *Cluster) CreatePod(ctx context.Context, r *sandbox.Record) (*sandbox.Pod, error) {
+	pod, err := c.objects.Pod(r)
+	if err != nil {
+		return nil, err
+	}
+	api := c.client.CoreV1().Pods(c.ns)
+	var out sandbox.Pod
+	err = create(ctx, r, "pods", pod.Name,
+		func() (metav1.Object, error) { return api.Create(ctx, pod, metav1.CreateOptions{}) },
+		func() (metav1.Object, error) { return api.Get(ctx, pod.Name, metav1.GetOptions{}) },
+		func(o metav1.Object) { out = kube.PodOf(o.(*corev1.Pod)) })
+	if err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// CreateRoute makes Service and Ingress, where each sandbox has its own.
+func (c *Cluster) CreateRoute(ctx context.Context, r *sandbox.Record) error {
+	if !c.ingress {
+		return nil
+	}
+	svc, ing := c.objects.Service(r), c.objects.Ingress(r)
+	svcs, ings := c.client.CoreV1().Services(c.ns), c.client.NetworkingV1().Ingresses(c.ns)
+	err := create(ctx, r, "services", svc.Name,
+		func() (metav1.Object, error) { return svcs.Create(ctx, svc, metav1.CreateOptions{}) },
+		func() (metav1.Object, error) { return svcs.Get(ctx, svc.Name, metav1.GetOptions{}) }, nil)
+	if err != nil {
+		return err
+	}
+	return create(ctx, r, "ingresses", ing.Name,
+		func() (metav1.Object, error) { return ings.Create(ctx, ing, metav1.CreateOptions{}) },
+		func() (metav1.Object, error) { return ings.Get(ctx, ing.Name, metav1.GetOptions{}) }, nil)
+}
+
+// create makes an object; one that is there and ours is as good. The name says
+// which it must be: a create whose answer was lost is found this way. It looks
+// first, because a quota counts a create of what is there already, and counts it
+// until its next full recount.
+func create(_ context.Context, r *sandbox.Record, what, name string, make, get func() (metav1.Object, error), seen func(metav1.Object)) error {
+	o, err := get()
+	if apierrors.IsNotFound(err) {
+		o, err = make()
+		// Another may have made it since; a quota that it filled refuses before
+		// the name does.
+		if exists := apierrors.IsAlreadyExists(err); exists || err != nil && Permanent(fail(err, "create", what)) {
+			refusal := err
+			if o, err = get(); apierrors.IsNotFound(err) {
+				if err = refusal; exists {
+					err = ErrEnding
+				}
+			}
+		}
+	}
+	if err == nil {
+		err = ours(o, r)
+	}
+	if errors.Is(err, ErrEnding) {
+		return fmt.Errorf("%s %s: %w", what, name, err)
+	}
+	if err != nil {
+		return fail(err, "create", what)
+	}
+	if seen != nil {
+		seen(o)
+	}
+	return nil
+}
