@@ -42,7 +42,7 @@ func TestConfigWrong(t *testing.T) {
 			},
 			[]string{"SERVER_PORT", "API_KEY ", "API_KEYS_FILE", "VIEW_SEALING_KEY", "RESUME_ACTIVE", "DEFAULT_IMAGE", "NATS_REPLICAS"},
 		},
-		"no number": {[]string{"SERVER_PORT=x", "API_KEY=k"}, []string{"Port", "VIEW_SEALING_KEY"}},
+		"no number": {[]string{"SERVER_PORT=x", "API_KEY=k"}, []string{"SERVER_PORT", "VIEW_SEALING_KEY"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -26,14 +25,9 @@ import (
 type reader struct {
 	name string
 	read func(context.Context) error
-	// service is set for one that connects to a Service anew each time. A pod that
-	// ends takes connections for run.UnreadyFor; kube-proxy, which batches changes
-	// for up to a second, may send some there after that. Those are refused and
-	// counted; any other failure is one.
-	service bool
 
-	reads, refused int
-	failed         []error
+	reads  int
+	failed []error
 }
 
 // readEvery is often enough to meet the moments in which a pod goes.
@@ -48,9 +42,7 @@ func (r *reader) run(ctx context.Context) {
 			return
 		}
 		r.reads++
-		if r.service && errors.Is(err, syscall.ECONNREFUSED) {
-			r.refused++
-		} else if err != nil {
+		if err != nil {
 			r.failed = append(r.failed, fmt.Errorf("read %d: %w", r.reads, err))
 		}
 		select {
@@ -75,20 +67,20 @@ func under(t *testing.T, readers []*reader, do func()) {
 	all.Wait()
 	for _, r := range readers {
 		const told = 3
-		t.Logf("%s: %d reads, %d refused, %d failed", r.name, r.reads, r.refused, len(r.failed))
+		t.Logf("%s: %d reads, %d failed", r.name, r.reads, len(r.failed))
 		if n := len(r.failed); n > 0 {
 			t.Errorf("%s: %d of %d reads failed: %v", r.name, n, r.reads, errors.Join(r.failed[:min(n, told)]...))
 		}
-		if r.reads == r.refused {
+		if r.reads == 0 {
 			t.Errorf("%s: nothing was read", r.name)
 		}
 	}
 }
 
 // sessionReader reads a session at base.
-func (i *installation) sessionReader(name, base, session string, service bool) *reader {
+func (i *installation) sessionReader(name, base, session string) *reader {
 	api := client.NewAPI(&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, base, i.APIKey)
-	return &reader{name: name, service: service, read: func(ctx context.Context) error {
+	return &reader{name: name, read: func(ctx context.Context) error {
 		_, err := api.Session(ctx, session)
 		return err
 	}}
@@ -99,7 +91,7 @@ func (i *installation) aliveReader(r client.Runtime) *reader {
 	agent := client.NewAgent(i.http, i.router, r.SessionAPIKey)
 	agent.HTTP = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	host := strings.TrimPrefix(r.URL, "http://")
-	return &reader{name: "the sandbox, by the router's Service", service: true, read: func(ctx context.Context) error {
+	return &reader{name: "the sandbox, by the router's Service", read: func(ctx context.Context) error {
 		answer, err := agent.Do(ctx, client.Request{Path: "/alive", Host: host})
 		if err == nil && !answer.OK() {
 			err = &client.StatusError{Answer: answer}
@@ -122,8 +114,8 @@ func (i *installation) podsAreReplacedUnderReads(t *testing.T) {
 	}
 	stays := at(stay[0], gatewayPort)
 	readers := []*reader{
-		i.sessionReader("the gateway that stays", stays, r.SessionID, false),
-		i.sessionReader("the gateway's Service", i.gateway, r.SessionID, true),
+		i.sessionReader("the gateway that stays", stays, r.SessionID),
+		i.sessionReader("the gateway's Service", i.gateway, r.SessionID),
 		i.aliveReader(r),
 	}
 	var meanwhile client.Runtime
@@ -210,7 +202,7 @@ func whole(d appsv1.Deployment) bool {
 // and a start gets 503. When it is back, with what its volume kept, all goes on.
 func (i *installation) natsIsAway(t *testing.T) {
 	r := i.start(t)
-	under(t, []*reader{i.sessionReader("the gateway's Service", i.gateway, r.SessionID, true)}, func() {
+	under(t, []*reader{i.sessionReader("the gateway's Service", i.gateway, r.SessionID)}, func() {
 		scaleNATS(t, 0)
 		i.waitReadiness(t, "degraded", false)
 		i.waitAlive(t, r, http.StatusOK)

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
@@ -90,8 +91,18 @@ func connect() error {
 	return stack.Build(context.Background(), bed.root, bed.bin, true)
 }
 
-// removeOld ends what a run that was killed has left.
+// removeOld ends what a run that was killed has left, and takes away the logs of
+// tests that failed.
 func removeOld(ctx context.Context) error {
+	failed, err := filepath.Glob(filepath.Join(bed.root, ".sandbar", "test", "failed-system-*"))
+	if err != nil {
+		return err
+	}
+	for _, dir := range failed {
+		if err := os.RemoveAll(dir); err != nil {
+			return err
+		}
+	}
 	dirs, err := filepath.Glob(filepath.Join(bed.root, ".sandbar", "test", "system-*"))
 	if err != nil {
 		return err
@@ -99,28 +110,29 @@ func removeOld(ctx context.Context) error {
 	for _, dir := range dirs {
 		s, err := stack.Load(dir)
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // the programs, or the logs of a test that failed
+			continue // the programs
 		}
 		if err != nil {
 			return err
 		}
-		if err := remove(ctx, s); err != nil {
+		if err := errors.Join(s.Stop(), remove(ctx, s.Options)); err != nil {
 			return fmt.Errorf("what an earlier run left in %s: %w", dir, err)
 		}
 	}
 	return nil
 }
 
-// remove ends a stack and takes its namespaces and its folder away. Kubernetes
-// empties the namespaces by itself.
-func remove(ctx context.Context, s *stack.Stack) error {
-	errs := []error{s.Stop()}
-	for _, ns := range []string{s.SandboxNamespace, s.SystemNamespace} {
-		if err := bed.kube.CoreV1().Namespaces().Delete(ctx, ns, metav1.DeleteOptions{}); err != nil {
+// remove takes a stack's namespaces and its folder away. Kubernetes empties the
+// namespaces by itself.
+func remove(ctx context.Context, o stack.Options) error {
+	var errs []error
+	for _, ns := range []string{o.SandboxNamespace, o.SystemNamespace} {
+		err := bed.kube.CoreV1().Namespaces().Delete(ctx, ns, metav1.DeleteOptions{})
+		if err != nil && !apierrors.IsNotFound(err) {
 			errs = append(errs, err)
 		}
 	}
-	return errors.Join(append(errs, os.RemoveAll(s.Dir))...)
+	return errors.Join(append(errs, os.RemoveAll(o.Dir))...)
 }
 
 func readEnv(path string) (map[string]string, error) {

@@ -28,13 +28,18 @@ func TestPoisonedCommandEnds(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, "poison", stack.Options{Provisioners: 2, Settings: []string{noPurge}})
 	js := r.bus(t, "provisioner")
-	other := r.running(t, "healthy")
+	var others [4]client.Runtime // so that some are always worked on beside the poisoned one
+	for i := range others {
+		others[i] = r.running(t, fmt.Sprintf("healthy-%d", i))
+	}
 	deaths := r.supervise(t, "SANDBAR_FAILPOINT=provisioner/before-run/"+string(sandbox.Start))
 
 	ctx, cancel := context.WithCancel(t.Context())
 	flow := make(chan error, 1)
-	rounds := 0
-	go func() { flow <- r.flow(ctx, other, &rounds) }()
+	var rounds atomic.Int64
+	go func() {
+		flow <- each(len(others), len(others), func(i int) error { return r.flow(ctx, others[i], &rounds) })
+	}()
 	const secret = "s3cret-of-the-poisoned-spec"
 	begin := time.Now()
 	answer, err := r.api(0).Do(t.Context(), client.Request{Method: http.MethodPost, Path: "/start", Body: body(t, "poisoned", "SECRET", secret)})
@@ -53,25 +58,25 @@ func TestPoisonedCommandEnds(t *testing.T) {
 		return fmt.Sprintf("%d dead letters, %d deaths", s.CachedInfo().State.Msgs, deaths.Load()), s.CachedInfo().State.Msgs > 0
 	})
 	cancel()
-	if err := <-flow; err != nil || rounds == 0 {
-		t.Errorf("other commands did not flow on, %d rounds: %v", rounds, err)
+	if err := <-flow; err != nil || rounds.Load() == 0 {
+		t.Errorf("other commands did not flow on, %d rounds: %v", rounds.Load(), err)
 	}
 	r.waitDrained(t, js)
-	t.Logf("given up after %s; meanwhile %d rounds of pause and resume of another", time.Since(begin).Round(time.Second), rounds)
+	t.Logf("given up after %s; meanwhile %d rounds of pause and resume of others", time.Since(begin).Round(time.Second), rounds.Load())
 	if got := deaths.Load(); got != maxDeaths {
 		t.Errorf("%d provisioners died, want %d", got, maxDeaths)
 	}
 	if _, err := r.api(0).Session(t.Context(), "poisoned"); client.StatusOf(err) != http.StatusNotFound {
 		t.Errorf("the session of a command that was given up: %v, want 404", err)
 	}
-	if got := r.records(t); got != 1 {
-		t.Errorf("%d records, want only the healthy one's", got)
+	if got := r.records(t); got != len(others) {
+		t.Errorf("%d records, want only the healthy ones'", got)
 	}
 	r.deadLetter(t, secret)
 }
 
 // flow pauses and resumes a sandbox until ctx ends.
-func (r *rig) flow(ctx context.Context, rt client.Runtime, rounds *int) error {
+func (r *rig) flow(ctx context.Context, rt client.Runtime, rounds *atomic.Int64) error {
 	api := r.api(0)
 	for ctx.Err() == nil {
 		// What was begun is finished: an end in between is no failure.
@@ -82,7 +87,7 @@ func (r *rig) flow(ctx context.Context, rt client.Runtime, rounds *int) error {
 		if _, err := api.Resume(whole, rt.RuntimeID); err != nil {
 			return err
 		}
-		*rounds++
+		rounds.Add(1)
 	}
 	return nil
 }

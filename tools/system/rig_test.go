@@ -15,8 +15,6 @@ import (
 	"testing"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-
 	"github.com/sandbar-io/sandbar/tools/conformance/client"
 	"github.com/sandbar-io/sandbar/tools/devstack/stack"
 )
@@ -43,7 +41,7 @@ func newRig(t *testing.T, name string, o stack.Options) *rig {
 	o.SystemNamespace, o.SandboxNamespace = name+"-"+run+"-system", name+"-"+run+"-sandboxes"
 	o.Settings = append(append(stack.Placement(false), shortLease...), o.Settings...)
 	o.Log = func(string, ...any) {}
-	t.Cleanup(func() { endRig(t, o.Dir) })
+	t.Cleanup(func() { endRig(t, o) })
 	begin := time.Now()
 	s, err := stack.Start(t.Context(), o)
 	if err != nil {
@@ -58,26 +56,36 @@ func newRig(t *testing.T, name string, o stack.Options) *rig {
 	return r
 }
 
-func endRig(t *testing.T, dir string) {
+func endRig(t *testing.T, o stack.Options) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
 	defer cancel()
-	s, err := stack.Load(dir)
-	if err != nil {
-		t.Errorf("the stack cannot be ended: %v", err)
-		return
-	}
-	if t.Failed() {
-		for _, name := range append(s.Names(), "nats") {
-			t.Logf("log of %s ends:\n%s", name, tail(s.LogPath(name)))
+	s, err := stack.Load(o.Dir)
+	if err != nil { // its start failed before any process was there
+		t.Logf("the stack has no state: %v", err)
+	} else {
+		if t.Failed() {
+			r := &rig{Stack: s}
+			r.tell(t)
 		}
-		kept := filepath.Join(filepath.Dir(dir), "failed-"+filepath.Base(dir))
-		if err := os.CopyFS(kept, os.DirFS(filepath.Join(dir, "log"))); err == nil {
-			t.Logf("all logs: %s", kept)
+		if err := s.Stop(); err != nil {
+			t.Errorf("the stack does not end: %v", err)
 		}
 	}
-	if err := remove(ctx, s); err != nil && !apierrors.IsNotFound(err) {
+	if err := remove(ctx, o); err != nil {
 		t.Errorf("the stack's end: %v", err)
+	}
+}
+
+// tell shows the ends of all logs and keeps the whole ones.
+func (r *rig) tell(t *testing.T) {
+	t.Helper()
+	for _, name := range append(r.Names(), "nats") {
+		t.Logf("log of %s ends:\n%s", name, tail(r.LogPath(name)))
+	}
+	kept := filepath.Join(filepath.Dir(r.Dir), "failed-"+filepath.Base(r.Dir))
+	if err := os.CopyFS(kept, os.DirFS(filepath.Join(r.Dir, "log"))); err == nil {
+		t.Logf("all logs: %s", kept)
 	}
 }
 

@@ -18,8 +18,9 @@ const (
 )
 
 // TestManySandboxes leads 300 sandboxes through start, list, pause, resume and
-// stop over two gateways. It runs alone, as it measures.
+// stop over two gateways.
 func TestManySandboxes(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, "many", stack.Options{Gateways: 2, Provisioners: 2, Settings: []string{noPurge}})
 	ids := make([]string, many)
 	session := func(i int) string { return fmt.Sprintf("many-%03d", i) }

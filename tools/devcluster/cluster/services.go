@@ -16,9 +16,9 @@ import (
 	"github.com/sandbar-io/sandbar/tools/devcluster/image"
 	"github.com/sandbar-io/sandbar/tools/devcluster/internal/binaries"
 	"github.com/sandbar-io/sandbar/tools/devcluster/internal/names"
-	"github.com/sandbar-io/sandbar/tools/internal/process"
 	"github.com/sandbar-io/sandbar/tools/devcluster/internal/registry"
 	"github.com/sandbar-io/sandbar/tools/devcluster/internal/volumes"
+	"github.com/sandbar-io/sandbar/tools/internal/process"
 )
 
 // servicesName is the process that holds registry, DNS and volumes: this tool

@@ -14,8 +14,8 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/sandbar-io/sandbar/tools/devcluster/internal/binaries"
-	"github.com/sandbar-io/sandbar/tools/internal/process"
 	"github.com/sandbar-io/sandbar/tools/devcluster/internal/volumes"
+	"github.com/sandbar-io/sandbar/tools/internal/process"
 )
 
 const (

@@ -14,7 +14,8 @@ import (
 // WaitReady waits until every service says that it is ready.
 func (s *Stack) WaitReady(ctx context.Context) error {
 	for _, name := range s.Names() {
-		if err := s.WaitService(ctx, name); err != nil {
+		// One that has ended may be what the others wait for.
+		if err := s.wait(ctx, name, s.Names()); err != nil {
 			return err
 		}
 	}
@@ -23,12 +24,18 @@ func (s *Stack) WaitReady(ctx context.Context) error {
 
 // WaitService waits until one instance says that it is ready.
 func (s *Stack) WaitService(ctx context.Context, name string) error {
-	svc := s.Services[name]
+	return s.wait(ctx, name, []string{name})
+}
+
+// wait waits until an instance is ready, as long as all of those run.
+func (s *Stack) wait(ctx context.Context, name string, run []string) error {
 	return s.until(ctx, nil, func() error {
-		if !s.Running(name) {
-			return fmt.Errorf("%s %w, its log: %s: %s", name, errEnded, s.table.LogPath(name), process.LastLine(s.table.LogPath(name)))
+		for _, n := range run {
+			if !s.Running(n) {
+				return fmt.Errorf("%s %w, its log: %s: %s", n, errEnded, s.table.LogPath(n), process.LastLine(s.table.LogPath(n)))
+			}
 		}
-		return get(ctx, svc.Health+"/readiness")
+		return get(ctx, s.Services[name].Health+"/readiness")
 	})
 }
 

@@ -143,18 +143,6 @@ func compile(ctx context.Context, module, pkg, program string, failpoints bool) 
 	return nil
 }
 
-func port(want, offset int) (int, error) {
-	if want != 0 {
-		return want + offset, nil
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
-}
-
 // StartNATS starts the NATS server, and waits until it takes connections.
 func (s *Stack) StartNATS(ctx context.Context) error {
 	env := []string{

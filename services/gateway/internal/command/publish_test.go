@@ -161,7 +161,7 @@ func TestTooLarge(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
 	c := start("s")
-	c.Spec.Environment = map[string]string{"A": strings.Repeat("<", 400<<10)} // six bytes each in JSON
+	c.Spec.Environment = map[string]string{"A": strings.Repeat("\x01", 400<<10)} // six bytes each in JSON
 	_, err := newSender(t, connect(t, s.ClientURL()), newMemory(), true).Do(t.Context(), c, command.Origin{})
 	if sandbox.CodeOf(err) != sandbox.CodeTooLarge {
 		t.Errorf("Do: %v", err)

@@ -50,6 +50,8 @@ type Bus struct {
 	workers int
 	log     *zap.Logger
 	ready   atomic.Bool
+
+	suspects suspects
 }
 
 // New returns a bus with so many workers.
@@ -144,7 +146,6 @@ func (b *Bus) handle(ctx context.Context, m jetstream.Msg) {
 		b.giveUp(ctx, m, meta, c, fmt.Errorf("not done after %d deliveries", maxDeliveries))
 		return
 	}
-	failpoint.Hit("provisioner/before-run/" + string(c.Verb))
 	if latest := meta.Timestamp.Add(sandbox.MaxDeadline); c.Deadline.IsZero() || c.Deadline.After(latest) {
 		c.Deadline = latest
 	}
@@ -154,6 +155,9 @@ func (b *Bus) handle(ctx context.Context, m jetstream.Msg) {
 	defer cancel()
 	stop := b.progress(ctx, m)
 	defer stop()
+	leave := b.suspects.enter(ctx, meta.Sequence.Stream, meta.NumDelivered)
+	defer leave()
+	failpoint.Hit("provisioner/before-run/" + string(c.Verb))
 	out, err := b.runner.Run(ctx, c, meta.Sequence.Stream)
 	if err != nil {
 		log.Warn("the command is tried again", zap.Error(err), zap.Uint64("delivered", meta.NumDelivered))

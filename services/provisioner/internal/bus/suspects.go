@@ -1,0 +1,101 @@
+package bus
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	// suspectWindow is how long suspects that come together are gathered, before
+	// the first of them runs.
+	suspectWindow = 100 * time.Millisecond
+	// suspectPatience bounds the wait for a turn. What takes longer is not kept
+	// from its own deadline by it.
+	suspectPatience = 2 * time.Second
+	suspectTick     = 10 * time.Millisecond
+)
+
+// suspects lets commands that were delivered before run one at a time. Whoever
+// worked on one of them may have died of it, and all that it worked on at that
+// moment comes again at the same moment: without a turn for each, what is
+// innocent would die with the poison each time, and be given up with it. The
+// order turns with each delivery, so that what came behind the poison once
+// comes before it the next time.
+type suspects struct {
+	mu      sync.Mutex
+	waiting []*suspect
+	busy    bool
+}
+
+type suspect struct {
+	sequence  uint64
+	delivered uint64
+}
+
+// enter waits for the turn of a command, and returns how to end it. A first
+// delivery waits for nothing.
+func (s *suspects) enter(ctx context.Context, sequence, delivered uint64) (leave func()) {
+	if delivered < 2 {
+		return func() {}
+	}
+	me := &suspect{sequence, delivered}
+	s.mu.Lock()
+	s.waiting = append(s.waiting, me)
+	s.mu.Unlock()
+	begin := time.Now()
+	t := time.NewTicker(suspectTick)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+		}
+		waited := time.Since(begin)
+		if s.take(me, waited >= suspectWindow, waited >= suspectPatience || ctx.Err() != nil) {
+			return s.leave
+		}
+		if waited >= suspectPatience || ctx.Err() != nil {
+			return func() {}
+		}
+	}
+}
+
+// take gives me the turn if it is mine. At the end of its patience me waits no
+// more.
+func (s *suspects) take(me *suspect, gathered, last bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	mine := gathered && !s.busy && slices.MinFunc(s.waiting, order) == me
+	if mine || last {
+		s.waiting = slices.DeleteFunc(s.waiting, func(x *suspect) bool { return x == me })
+	}
+	s.busy = s.busy || mine
+	return mine
+}
+
+func (s *suspects) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.busy = false
+}
+
+// order: even deliveries first, newest first; odd ones oldest first.
+func order(x, y *suspect) int {
+	a, b := x.rank(), y.rank()
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+func (x *suspect) rank() int64 {
+	if x.delivered%2 == 0 {
+		return -int64(x.sequence)
+	}
+	return int64(x.sequence)
+}
