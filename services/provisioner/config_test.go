@@ -122,6 +122,8 @@ func TestOneProblem(t *testing.T) {
 		"one toleration without list":  {set: []string{`TOLERATIONS={"key":"a"}`}, want: []string{"TOLERATIONS"}},
 		"the whole root as the volume": {set: []string{"WORKSPACE_PATH=/."}, want: []string{"WORKSPACE_PATH"}},
 		"workers":                      {set: []string{"WORKERS=1025"}, want: []string{"WORKERS"}},
+		"a dash before long labels":    {set: []string{"URL_SEPARATOR=-"}, want: []string{"URL_SEPARATOR", "HOST_LABEL"}},
+		"a dash before short labels":   {set: []string{"URL_SEPARATOR=-", "HOST_LABEL=runtime"}},
 		"two ports are one":            {set: []string{"VSCODE_PORT=60000"}, want: []string{"AGENT_SERVER_PORT", "VSCODE_PORT"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -105,7 +106,7 @@ func tail(path string) string {
 			bad = append(bad, line)
 		}
 	}
-	told := append(bad[max(0, len(bad)-lines):], end...)
+	told := slices.Concat(bad[max(0, len(bad)-lines):], end)
 	for i, line := range told {
 		told[i] = line[:min(len(line), width)]
 	}

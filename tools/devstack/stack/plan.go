@@ -12,7 +12,7 @@ import (
 // plan gives every instance its ports, credentials and settings.
 func (s *Stack) plan(ctx context.Context, client kubernetes.Interface) error {
 	var err error
-	if s.NATSPort, err = port(s.Options.NATSPort, 0); err != nil {
+	if s.NATSPort, err = port(s.NATSPort, 0); err != nil {
 		return err
 	}
 	s.NATSURL = "nats://127.0.0.1:" + strconv.Itoa(s.NATSPort)
