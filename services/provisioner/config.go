@@ -76,6 +76,9 @@ func (c Config) Validate() error {
 	if c.HostLabel != string(sandbox.LabelSession) && c.HostLabel != string(sandbox.LabelRuntime) {
 		errs = append(errs, fmt.Errorf("HOST_LABEL is %q, must be session or runtime", c.HostLabel))
 	}
+	if c.URL.Separator == "-" && c.HostLabel == string(sandbox.LabelSession) && c.URL.RoutingMode != settings.ModePath {
+		errs = append(errs, errors.New("URL_SEPARATOR=- needs HOST_LABEL=runtime: a session's label and the base domain's first do not fit the 63 characters of one"))
+	}
 	if c.RoutingMode != "router" && c.RoutingMode != "ingress" {
 		errs = append(errs, fmt.Errorf("ROUTING_MODE is %q, must be router or ingress", c.RoutingMode))
 	}
