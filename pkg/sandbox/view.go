@@ -9,7 +9,7 @@ import (
 // Status is the first of the two words by which clients know a sandbox's phase.
 type Status string
 
-// The statuses of contract 3.1.
+// The statuses of docs/contract.md 3.1.
 const (
 	StatusStarting Status = "starting"
 	StatusRunning  Status = "running"
@@ -21,7 +21,7 @@ const (
 // PodStatus is the second word.
 type PodStatus string
 
-// The pod statuses of contract 3.1. "unknown" is never used: it is fatal for
+// The pod statuses of docs/contract.md 3.1. "unknown" is never used: it is fatal for
 // clients.
 const (
 	PodNotFound  PodStatus = "not found"

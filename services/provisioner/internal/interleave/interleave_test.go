@@ -21,7 +21,7 @@ const (
 	x = sandbox.Stop
 )
 
-// rules are the rules marked (mc) in the design: for each a scenario in which its
+// rules are the rules of the protocol that docs/architecture.md lists: for each a scenario in which its
 // absence shows, and what then breaks.
 var rules = []struct {
 	name   string

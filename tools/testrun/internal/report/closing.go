@@ -54,7 +54,7 @@ func (c Closing) conformance(out *strings.Builder) {
 	if len(c.Verdict.Rows)+len(c.Verdict.Problems) == 0 {
 		return
 	}
-	fmt.Fprintln(out, "\n== conformance (contract.md 11)")
+	fmt.Fprintln(out, "\n== conformance (docs/contract.md 11)")
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "check\ttest\twhere\toutcome")
 	for _, r := range c.Verdict.Rows {
