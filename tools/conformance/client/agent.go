@@ -110,6 +110,7 @@ func filePath(root, name string) string {
 func (a Agent) WebSocketEcho(ctx context.Context, path, text string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, hangLimit)
 	defer cancel()
+	//nolint:bodyclose // the library closes it, and says that nobody else has to
 	conn, response, err := websocket.Dial(ctx, a.Base+path, &websocket.DialOptions{HTTPClient: a.HTTP, HTTPHeader: a.Header})
 	if err != nil {
 		if response != nil {

@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"errors"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -47,7 +46,7 @@ func (a *Agent) echoMessage(ctx context.Context, conn *websocket.Conn) error {
 	if err != nil {
 		return err
 	}
-	if _, err := io.WriteString(out, string(message)); err != nil {
+	if _, err := out.Write(message); err != nil {
 		return err
 	}
 	return out.Close()
