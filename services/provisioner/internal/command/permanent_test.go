@@ -312,7 +312,8 @@ func TestEnding(t *testing.T) {
 				out, err := b.Run(attempt, c, seq)
 				took := time.Since(began)
 				if !tt.gone {
-					if !(errors.Is(err, cluster.ErrEnding) || errors.Is(err, context.DeadlineExceeded)) || out.View != nil || out.Err != nil || took != sandbox.LongestAttempt {
+					ended := errors.Is(err, cluster.ErrEnding) || errors.Is(err, context.DeadlineExceeded)
+					if !ended || out.View != nil || out.Err != nil || took != sandbox.LongestAttempt {
 						t.Errorf("after %v: %v, %+v", took, err, out)
 					}
 					return

@@ -145,7 +145,7 @@ func (r Resolver) Serve(ctx context.Context, sockets *Sockets) error {
 	}
 	sockets.Close()
 	for ; left > 0; left-- {
-		_ = <-ended // the first error is kept
+		<-ended //nolint:errcheck // the first error is kept
 	}
 	if first != nil && !errors.Is(first, net.ErrClosed) {
 		return fmt.Errorf("dns: %w", first)
