@@ -25,28 +25,34 @@ type Identity struct {
 // ErrGone says that the process has ended, or that its pid now belongs to another.
 var ErrGone = errors.New("process is gone")
 
-// Of is the identity of a running process. A zombie counts as gone: it holds
-// nothing any more and only waits for its parent.
+// Of is the identity of a running process. A zombie counts as gone: it only
+// waits for its parent.
 func Of(pid int) (Identity, error) {
+	id, state, err := stat(pid)
+	if err == nil && (state == "Z" || state == "X") {
+		return Identity{}, ErrGone
+	}
+	return id, err
+}
+
+// stat reads a process, whatever its state.
+func stat(pid int) (id Identity, state string, err error) {
 	raw, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
 	if err != nil {
-		return Identity{}, ErrGone
+		return Identity{}, "", ErrGone
 	}
 	// The program's name stands in parentheses and may hold anything, so fields
 	// count from the last one: state is the first after it, start time the 20th.
 	end := bytes.LastIndexByte(raw, ')')
 	fields := strings.Fields(string(raw[end+1:]))
 	if end < 0 || len(fields) < 20 {
-		return Identity{}, fmt.Errorf("pid %d: unexpected stat %q", pid, raw)
-	}
-	if fields[0] == "Z" || fields[0] == "X" {
-		return Identity{}, ErrGone
+		return Identity{}, "", fmt.Errorf("pid %d: unexpected stat %q", pid, raw)
 	}
 	start, err := strconv.ParseUint(fields[19], 10, 64)
 	if err != nil {
-		return Identity{}, fmt.Errorf("pid %d: start time: %w", pid, err)
+		return Identity{}, "", fmt.Errorf("pid %d: start time: %w", pid, err)
 	}
-	return Identity{Pid: pid, Start: start}, nil
+	return Identity{Pid: pid, Start: start}, fields[0], nil
 }
 
 // Alive reports whether this very process still runs.
@@ -72,26 +78,33 @@ func (id Identity) Signal(s unix.Signal) error {
 	return nil
 }
 
-// WaitGone waits until the process has ended and reports whether it has.
+// WaitGone waits until the process has ended, all its threads included, and
+// reports whether it has. A process whose first thread has ended looks like a
+// zombie while others still hold its sockets; the pidfd tells the whole's end.
 func (id Identity) WaitGone(limit time.Duration) bool {
 	fd, err := unix.PidfdOpen(id.Pid, 0)
 	if err != nil {
 		return !id.Alive()
 	}
 	defer unix.Close(fd)
+	if now, _, err := stat(id.Pid); err != nil || now != id {
+		return true // its pid is another's now, or nobody's
+	}
 	deadline := time.Now().Add(limit)
-	for id.Alive() {
-		left := time.Until(deadline)
-		if left <= 0 {
+	for {
+		left := max(time.Until(deadline), 0)
+		// Readable when the process ends; a signal to us only ends one round.
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(left.Milliseconds())+1)
+		switch {
+		case n > 0:
+			return true
+		case left == 0:
 			return false
 		}
-		// Readable when the process ends; a signal to us only ends one round.
-		_, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(left.Milliseconds())+1)
 		if err != nil && !errors.Is(err, unix.EINTR) {
 			return !id.Alive()
 		}
 	}
-	return true
 }
 
 // ReadFile reads a pid file. A missing one is fs.ErrNotExist.
