@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -82,16 +83,7 @@ func (s *suspects) leave() {
 }
 
 // order: even deliveries first, newest first; odd ones oldest first.
-func order(x, y *suspect) int {
-	a, b := x.rank(), y.rank()
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
-}
+func order(x, y *suspect) int { return cmp.Compare(x.rank(), y.rank()) }
 
 func (x *suspect) rank() int64 {
 	if x.delivered%2 == 0 {

@@ -29,7 +29,7 @@ func (c *Cluster) CreateVolume(ctx context.Context, r *sandbox.Record) error {
 		return nil
 	}
 	api := c.client.CoreV1().PersistentVolumeClaims(c.ns)
-	return create(ctx, r, "persistentvolumeclaims", pvc.Name,
+	return create(r, "persistentvolumeclaims", pvc.Name,
 		func() (metav1.Object, error) { return api.Create(ctx, pvc, metav1.CreateOptions{}) },
 		func() (metav1.Object, error) { return api.Get(ctx, pvc.Name, metav1.GetOptions{}) }, nil)
 }
@@ -42,7 +42,7 @@ func (c *Cluster) CreatePod(ctx context.Context, r *sandbox.Record) (*sandbox.Po
 	}
 	api := c.client.CoreV1().Pods(c.ns)
 	var out sandbox.Pod
-	err = create(ctx, r, "pods", pod.Name,
+	err = create(r, "pods", pod.Name,
 		func() (metav1.Object, error) { return api.Create(ctx, pod, metav1.CreateOptions{}) },
 		func() (metav1.Object, error) { return api.Get(ctx, pod.Name, metav1.GetOptions{}) },
 		func(o metav1.Object) { out = kube.PodOf(o.(*corev1.Pod)) })
@@ -59,13 +59,13 @@ func (c *Cluster) CreateRoute(ctx context.Context, r *sandbox.Record) error {
 	}
 	svc, ing := c.objects.Service(r), c.objects.Ingress(r)
 	svcs, ings := c.client.CoreV1().Services(c.ns), c.client.NetworkingV1().Ingresses(c.ns)
-	err := create(ctx, r, "services", svc.Name,
+	err := create(r, "services", svc.Name,
 		func() (metav1.Object, error) { return svcs.Create(ctx, svc, metav1.CreateOptions{}) },
 		func() (metav1.Object, error) { return svcs.Get(ctx, svc.Name, metav1.GetOptions{}) }, nil)
 	if err != nil {
 		return err
 	}
-	return create(ctx, r, "ingresses", ing.Name,
+	return create(r, "ingresses", ing.Name,
 		func() (metav1.Object, error) { return ings.Create(ctx, ing, metav1.CreateOptions{}) },
 		func() (metav1.Object, error) { return ings.Get(ctx, ing.Name, metav1.GetOptions{}) }, nil)
 }
@@ -74,7 +74,7 @@ func (c *Cluster) CreateRoute(ctx context.Context, r *sandbox.Record) error {
 // which it must be: a create whose answer was lost is found this way. It looks
 // first, because a quota counts a create of what is there already, and counts it
 // until its next full recount.
-func create(_ context.Context, r *sandbox.Record, what, name string, make, get func() (metav1.Object, error), seen func(metav1.Object)) error {
+func create(r *sandbox.Record, what, name string, make, get func() (metav1.Object, error), seen func(metav1.Object)) error {
 	o, err := get()
 	if apierrors.IsNotFound(err) {
 		o, err = make()
