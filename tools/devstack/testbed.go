@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,7 +15,8 @@ import (
 	"github.com/sandbar-io/sandbar/tools/devstack/stack"
 )
 
-// testInstance keeps the testbed's cluster apart from make up's.
+// testInstance keeps the testbed's cluster apart from make up's, unless
+// SANDBAR_INSTANCE names another.
 const testInstance = 1
 
 // The stacks of the testbed, by the folder of their state. main has two of each
@@ -27,7 +29,7 @@ func (b bed) testbedUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	o.Dir, o.Instance, o.Nodes, o.SimulatedNodes = b.path("test", "cluster"), testInstance, cluster.Both, 24
+	o.Dir, o.Instance, o.Nodes, o.SimulatedNodes = b.path("test", "cluster"), cmp.Or(o.Instance, testInstance), cluster.Both, 24
 	o.KubeProxy = true // tools/deploytest reaches the services by their Services
 	if err := cluster.Up(ctx, o); err != nil {
 		return err
@@ -122,7 +124,7 @@ func (b bed) testbedDown(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	o.Dir, o.Instance = b.path("test", "cluster"), testInstance
+	o.Dir, o.Instance = b.path("test", "cluster"), cmp.Or(o.Instance, testInstance)
 	errs = append(errs, cluster.Down(ctx, o))
 	return errors.Join(errs...)
 }

@@ -29,11 +29,14 @@ func (b bed) path(parts ...string) string {
 	return filepath.Join(append([]string{b.root, ".sandbar"}, parts...)...)
 }
 
-// Ports of make up, so that its URLs are the same every time.
+// Ports of make up, so that its URLs are the same every time. An instance other
+// than 0 (SANDBAR_INSTANCE) has its own, so many above.
 const (
 	apiPort    = 8000 // not 5000: the registry has that on the bridge
 	routerPort = 8080
 	natsPort   = 4222
+
+	portsPerInstance = 10
 )
 
 func (b bed) up(ctx context.Context) error {
@@ -57,9 +60,10 @@ func (b bed) up(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	above := portsPerInstance * o.Instance
 	so := stack.Options{
 		Dir: b.path("stack"), Repo: b.root, Cluster: c, Log: b.say,
-		APIPort: apiPort, RouterPort: routerPort, NATSPort: natsPort,
+		APIPort: apiPort + above, RouterPort: routerPort + above, NATSPort: natsPort + above,
 		Settings: append(stack.Placement(len(c.RealNodes) > 0), settings...),
 	}
 	var errs [4]error
