@@ -27,7 +27,11 @@ func fullCommand() sandbox.Command {
 			Image: "ghcr.io/openhands/agent-server:1.2", Command: []string{"/agent", "--port", "60000"}, WorkingDir: "/workspace",
 			Environment: map[string]string{"LOG_JSON": "true", "HTML": "<a href=\"x\">&"}, ResourceFactor: 2, RuntimeClass: "sysbox-runc",
 			RunAsUser: ptr[int64](0), RunAsGroup: ptr[int64](10001), FSGroup: ptr[int64](10001), ImagePullPolicy: "Always",
+			Lifecycle: &sandbox.Lifecycle{
+				Idle: ptr[int64](1200), MaxAge: ptr[int64](0), Retention: ptr[int64](864_000), Pending: ptr[int64](900), Unclaimed: ptr[int64](600),
+			},
 		},
+		Limits:    &sandbox.Limits{Key: "team-a", Sandboxes: 10, CPU: 8000, Memory: 16 << 30, StartsPerMinute: 30},
 		RotateKey: true,
 	}
 }
@@ -35,6 +39,7 @@ func fullCommand() sandbox.Command {
 func boundCommand() sandbox.Command {
 	return sandbox.Command{
 		ID: "id", Verb: sandbox.Reconcile, Tenant: "acme", SessionID: "s", RuntimeID: runtimeID, Generation: 1_772_600_767_089, RecordUID: "record-uid", PodUID: "pod-uid",
+		Reason: "idle for 20m0s",
 	}
 }
 
@@ -156,7 +161,8 @@ func TestGoldenFilesAreWhole(t *testing.T) {
 	full, view := fullCommand(), fullView()
 	bound := boundCommand()
 	full.RuntimeID, full.Generation, full.RecordUID, full.PodUID = bound.RuntimeID, bound.Generation, bound.RecordUID, bound.PodUID
-	for _, v := range []any{full, *full.Spec, *view, view.Route, view.Transitions[1]} {
+	full.Reason = bound.Reason
+	for _, v := range []any{full, *full.Spec, *full.Spec.Lifecycle, *full.Limits, *view, view.Route, view.Transitions[1]} {
 		rv := reflect.ValueOf(v)
 		for i := range rv.NumField() {
 			if rv.Field(i).IsZero() {

@@ -241,6 +241,10 @@ func changed(r *Record, c Command, f Facts) *Record {
 	n := accepted(r, c, f)
 	n.Generation++
 	n.ChangedAt = f.Now
+	n.Reason = ""
+	if c.Bound() {
+		n.Reason = c.Reason
+	}
 	return n
 }
 

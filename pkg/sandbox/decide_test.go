@@ -109,7 +109,7 @@ func (s situation) record() *sandbox.Record {
 func (s situation) command() sandbox.Command {
 	c := sandbox.Command{
 		ID: "this-command", Verb: s.verb, Tenant: "default", SessionID: "s", RuntimeID: runtimeA,
-		Deadline: at(time.Minute), RotateKey: true,
+		Deadline: at(time.Minute), RotateKey: true, Reason: "this reason",
 	}
 	if s.verb == sandbox.Start {
 		c.Spec, c.RuntimeID = &sandbox.Spec{Image: "new:2", Environment: map[string]string{"NEW": "1"}, ResourceFactor: 2}, ""
@@ -224,6 +224,10 @@ func expected(what string, r *sandbox.Record, c sandbox.Command, f sandbox.Facts
 		next.Desired = d
 		next.Generation++
 		next.ChangedAt = f.Now
+		next.Reason = "" // whatever a client's command says
+		if bound {
+			next.Reason = c.Reason
+		}
 	}
 	switch what {
 	case creates:

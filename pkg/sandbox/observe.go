@@ -47,10 +47,11 @@ func Observe(r *Record, p *Pod, prev *View, order uint64, pol Policy, now time.T
 	}
 	switch r.Desired {
 	case Paused:
-		v.Status, v.PodStatus = StatusPaused, PodNotFound
+		v.Status, v.PodStatus, v.StatusDetail = StatusPaused, PodNotFound, cut(r.Reason)
 		return v, time.Time{}
 	case Stopped:
-		v.Status, v.PodStatus, v.SessionKey = StatusStopped, PodNotFound, ""
+		v.Status, v.PodStatus, v.StatusDetail = StatusStopped, PodNotFound, cut(r.Reason)
+		v.SessionKey = ""
 		return v, time.Time{}
 	case Running:
 	}
