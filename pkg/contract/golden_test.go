@@ -53,7 +53,7 @@ func fullView() *sandbox.View {
 			WorkHosts: map[string]int{"https://work-1-s-abcdefghijklmnop.run.example.org": 12000, "https://work-2-s-abcdefghijklmnop.run.example.org": 12001},
 		},
 		Address: "10.1.2.3", SessionKey: "the-session-key", SealedKey: "c2VhbGVk",
-		RestartCount: 1, RestartReasons: []string{"Error"}, PodLogs: "panic\n", Image: "agent:1", CreatedAt: born, UnreadySince: born.Add(time.Minute),
+		RestartCount: 1, RestartReasons: []string{"Error"}, PodLogs: "panic\n", Image: "agent:1", CreatedAt: born, Served: true, UnreadySince: born.Add(time.Minute),
 		Transitions: []sandbox.Transition{
 			{RuntimeID: runtimeID, Number: 6, Type: sandbox.EventReady, Time: born.Add(time.Second)},
 			{RuntimeID: runtimeID, Number: 7, Type: sandbox.EventUnready, Time: born.Add(time.Minute), Reason: "the readiness probe fails"},

@@ -64,12 +64,11 @@ func Decide(r *Record, c Command, f Facts) Effect {
 	if r != nil && c.Verb != Start && r.RuntimeID != c.RuntimeID && !f.Omit.Has(OmitRuntimeID) {
 		return refuse(CodeNotFound, "runtime %s is not there any more", c.RuntimeID)
 	}
-	late := !c.Deadline.IsZero() && !f.Now.Before(c.Deadline)
 	switch c.Verb {
 	case Start:
-		return decideStart(r, c, f, late)
+		return decideStart(r, c, f, late(c, f))
 	case Resume:
-		return decideResume(r, c, f, late)
+		return decideResume(r, c, f, late(c, f))
 	case Pause:
 		return decidePause(r, c, f)
 	case Stop:
@@ -78,6 +77,8 @@ func Decide(r *Record, c Command, f Facts) Effect {
 	}
 	return refuse(CodeInvalid, "unknown verb %q", c.Verb)
 }
+
+func late(c Command, f Facts) bool { return !c.Deadline.IsZero() && !f.Now.Before(c.Deadline) }
 
 // decideOvertaken answers a command whose sequence is not above the fence: its
 // own redelivery, or one that a later command has overtaken. Either way nothing
@@ -214,8 +215,8 @@ func decideBound(r *Record, c Command, f Facts) Effect {
 		}
 		return Effect{}
 	case Pause, Stop:
-		if !fits || r.Desired == Stopped || r.Desired == wanted(c.Verb) {
-			return Effect{Drop: true}
+		if !fits || late(c, f) || r.Desired == Stopped || r.Desired == wanted(c.Verb) {
+			return Effect{Drop: true} // who was idle may have work by now
 		}
 		n := changed(r, c, f)
 		n.Fence = r.Fence

@@ -144,6 +144,9 @@ func (s situation) want() string {
 		if !s.generation || s.other || s.uid != "" && s.uid != "record-uid" {
 			return drops
 		}
+		if s.late && (s.verb == sandbox.Pause || s.verb == sandbox.Stop) {
+			return drops // the clock that sent it may say otherwise by now
+		}
 		return watchers[s.verb][s.state]
 	case !client:
 		return drops

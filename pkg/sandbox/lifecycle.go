@@ -24,18 +24,22 @@ type Lifecycle struct {
 // which they are described.
 var LifecycleClocks = []struct {
 	Name string
+	Max  int64
 	Of   func(*Lifecycle) **int64
 }{
-	{"idle_seconds", func(l *Lifecycle) **int64 { return &l.Idle }},
-	{"max_age_seconds", func(l *Lifecycle) **int64 { return &l.MaxAge }},
-	{"retention_seconds", func(l *Lifecycle) **int64 { return &l.Retention }},
-	{"pending_seconds", func(l *Lifecycle) **int64 { return &l.Pending }},
-	{"unclaimed_seconds", func(l *Lifecycle) **int64 { return &l.Unclaimed }},
+	{"idle_seconds", MaxIdle, func(l *Lifecycle) **int64 { return &l.Idle }},
+	{"max_age_seconds", MaxLifecycle, func(l *Lifecycle) **int64 { return &l.MaxAge }},
+	{"retention_seconds", MaxLifecycle, func(l *Lifecycle) **int64 { return &l.Retention }},
+	{"pending_seconds", MaxLifecycle, func(l *Lifecycle) **int64 { return &l.Pending }},
+	{"unclaimed_seconds", MaxLifecycle, func(l *Lifecycle) **int64 { return &l.Unclaimed }},
 }
 
-// MaxLifecycle is the longest time that can be asked for, in seconds: ten years.
-// Who wants longer wants 0.
-const MaxLifecycle = 10 * 365 * 24 * 60 * 60
+// The longest times that can be asked for, in seconds; who wants longer wants 0.
+// MaxIdle is below the time for which activity is kept.
+const (
+	MaxLifecycle = 10 * 365 * 24 * 60 * 60
+	MaxIdle      = 30 * 24 * 60 * 60
+)
 
 // Validate names the clock that is out of bounds, or returns nil.
 func (l *Lifecycle) Validate() error {
@@ -43,8 +47,8 @@ func (l *Lifecycle) Validate() error {
 		return nil
 	}
 	for _, c := range LifecycleClocks {
-		if n := *c.Of(l); n != nil && (*n < 0 || *n > MaxLifecycle) {
-			return Errorf(CodeInvalid, "lifecycle: %s must be between 0 and %d", c.Name, MaxLifecycle)
+		if n := *c.Of(l); n != nil && (*n < 0 || *n > c.Max) {
+			return Errorf(CodeInvalid, "lifecycle: %s must be between 0 and %d", c.Name, c.Max)
 		}
 	}
 	return nil

@@ -17,14 +17,15 @@ func TestLifecycleValidate(t *testing.T) {
 		l    *sandbox.Lifecycle
 		want string // "": fine
 	}{
-		"none":        {nil, ""},
-		"empty":       {&sandbox.Lifecycle{}, ""},
-		"never":       {&sandbox.Lifecycle{Idle: seconds(0), MaxAge: seconds(0)}, ""},
-		"the longest": {&sandbox.Lifecycle{Retention: seconds(sandbox.MaxLifecycle)}, ""},
-		"negative":    {&sandbox.Lifecycle{Idle: seconds(-1)}, "idle_seconds"},
-		"too long":    {&sandbox.Lifecycle{MaxAge: seconds(sandbox.MaxLifecycle + 1)}, "max_age_seconds"},
-		"pending":     {&sandbox.Lifecycle{Pending: seconds(-5)}, "pending_seconds"},
-		"unclaimed":   {&sandbox.Lifecycle{Unclaimed: seconds(1 << 62)}, "unclaimed_seconds"},
+		"none":                              {nil, ""},
+		"empty":                             {&sandbox.Lifecycle{}, ""},
+		"never":                             {&sandbox.Lifecycle{Idle: seconds(0), MaxAge: seconds(0)}, ""},
+		"the longest":                       {&sandbox.Lifecycle{Retention: seconds(sandbox.MaxLifecycle)}, ""},
+		"negative":                          {&sandbox.Lifecycle{Idle: seconds(-1)}, "idle_seconds"},
+		"too long":                          {&sandbox.Lifecycle{MaxAge: seconds(sandbox.MaxLifecycle + 1)}, "max_age_seconds"},
+		"idle longer than activity is kept": {&sandbox.Lifecycle{Idle: seconds(sandbox.MaxIdle + 1)}, "idle_seconds"},
+		"pending":                           {&sandbox.Lifecycle{Pending: seconds(-5)}, "pending_seconds"},
+		"unclaimed":                         {&sandbox.Lifecycle{Unclaimed: seconds(1 << 62)}, "unclaimed_seconds"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
