@@ -125,7 +125,8 @@ func TestGolden(t *testing.T) {
 			CommandID: "id", Verb: sandbox.Start, Tenant: "acme", Record: recordName, RuntimeID: runtimeID, Sequence: 1_772_600_767_089_123, Delivered: 6,
 			Error: "not done after 5 deliveries", Time: born,
 		}),
-		"heartbeat": body(contract.Heartbeat{Leader: "watcher-0", Time: born, Complete: true, Created: born}),
+		"heartbeat": body(contract.Heartbeat{Leader: "watcher-0", Time: born, Complete: true, Created: born, Gaps: []sandbox.Gap{{From: born.Add(-time.Hour), To: born}}}),
+		"claim":     body(contract.Claim{RuntimeID: runtimeID, Generation: 1_772_600_767_089}),
 		"activity":  body(contract.Activity{RuntimeID: runtimeID, Last: born}),
 	} {
 		t.Run(name, func(t *testing.T) { golden(t, name+".json", got) })
@@ -206,11 +207,11 @@ func TestUnknownMembersAreIgnored(t *testing.T) {
 	if got, err := contract.DecodeView(contract.ViewKey(v.Tenant, v.Record), add(body)); err != nil || !reflect.DeepEqual(got, v) {
 		t.Errorf("view: %+v, %v", got, err)
 	}
-	h := contract.Heartbeat{Leader: "a", Time: born, Complete: true, Created: born}
+	h := contract.Heartbeat{Leader: "a", Time: born, Complete: true, Created: born, Gaps: []sandbox.Gap{{From: born, To: born.Add(1)}}}
 	if body, err = json.Marshal(h); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := contract.DecodeHeartbeat(add(body)); err != nil || got != h {
+	if got, err := contract.DecodeHeartbeat(add(body)); err != nil || !reflect.DeepEqual(got, h) {
 		t.Errorf("heartbeat: %+v, %v", got, err)
 	}
 	e, err := contract.NewEvent(v, v.Transitions[0])
