@@ -35,6 +35,7 @@ type Command struct {
 	Generation int64           `json:"generation,omitempty"`
 	RecordUID  string          `json:"record_uid,omitempty"`
 	PodUID     string          `json:"pod_uid,omitempty"`
+	Fence      uint64          `json:"fence,omitempty"`
 	Reason     string          `json:"reason,omitempty"`
 }
 

@@ -39,7 +39,7 @@ func fullCommand() sandbox.Command {
 func boundCommand() sandbox.Command {
 	return sandbox.Command{
 		ID: "id", Verb: sandbox.Reconcile, Tenant: "acme", SessionID: "s", RuntimeID: runtimeID, Generation: 1_772_600_767_089, RecordUID: "record-uid", PodUID: "pod-uid",
-		Reason: "idle for 20m0s",
+		Fence: 1_772_600_767_089_122, Reason: "idle for 20m0s",
 	}
 }
 
@@ -162,7 +162,7 @@ func TestGoldenFilesAreWhole(t *testing.T) {
 	full, view := fullCommand(), fullView()
 	bound := boundCommand()
 	full.RuntimeID, full.Generation, full.RecordUID, full.PodUID = bound.RuntimeID, bound.Generation, bound.RecordUID, bound.PodUID
-	full.Reason = bound.Reason
+	full.Fence, full.Reason = bound.Fence, bound.Reason
 	for _, v := range []any{full, *full.Spec, *full.Spec.Lifecycle, *full.Limits, *view, view.Route, view.Transitions[1]} {
 		rv := reflect.ValueOf(v)
 		for i := range rv.NumField() {

@@ -118,7 +118,7 @@ func (w *clockwork) after(since time.Time, limit time.Duration, verb Verb, reaso
 func (w *clockwork) send(verb Verb, reason string) {
 	w.due.Command = &Command{
 		Verb: verb, Tenant: w.r.Tenant, SessionID: w.r.SessionID, RuntimeID: w.r.RuntimeID,
-		Generation: w.r.Generation, RecordUID: w.r.UID, Reason: cutTo(reason, MaxReason), Deadline: w.now.Add(clockPatience),
+		Generation: w.r.Generation, RecordUID: w.r.UID, Fence: w.r.Fence, Reason: cutTo(reason, MaxReason), Deadline: w.now.Add(clockPatience),
 	}
 	w.due.Ask = false
 }

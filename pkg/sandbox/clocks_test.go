@@ -161,6 +161,11 @@ func checkClockCommand(t *testing.T, r *sandbox.Record, got *sandbox.Command, c 
 	if e := sandbox.Decide(r, *got, sandbox.Facts{Sequence: r.Fence + 1, Now: got.Deadline}); !e.Drop {
 		t.Error("carried out although it waited too long")
 	}
+	again := r.Clone()
+	again.Fence++ // a start that found it running
+	if e := sandbox.Decide(again, *got, sandbox.Facts{Sequence: again.Fence + 1, Now: now}); !e.Drop {
+		t.Error("carried out although a client has asked for it since")
+	}
 }
 
 // What comes from the scheduler may be long, and is cut where a character ends.

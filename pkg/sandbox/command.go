@@ -41,7 +41,8 @@ type Command struct {
 	Generation int64
 	RecordUID  string
 	PodUID     string
-	Reason     string // why, for people; of the watcher's pause and stop
+	Fence      uint64 // of its pause and stop: the last command that the record had accepted
+	Reason     string // why, for people; of its pause and stop
 }
 
 // MaxReason bounds a Reason, in bytes.

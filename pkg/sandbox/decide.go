@@ -21,6 +21,7 @@ const (
 	OmitFreshList                          // a bucket is complete only after a list that is younger than it
 	OmitUnknownOutcome                     // no reply in time means unknown, never "not done"
 	OmitLiveKeyCreate                      // an absent key is created only for a record that a live GET shows
+	OmitClockFence                         // a clock's command fits only what no client has asked for since
 )
 
 // Has reports whether rule is left out.
@@ -215,8 +216,10 @@ func decideBound(r *Record, c Command, f Facts) Effect {
 		}
 		return Effect{}
 	case Pause, Stop:
-		if !fits || late(c, f) || r.Desired == Stopped || r.Desired == wanted(c.Verb) {
-			return Effect{Drop: true} // who was idle may have work by now
+		// Who was idle may have work by now, and who was asked for again is in use.
+		fits = fits && !late(c, f) && (c.Fence == r.Fence || f.Omit.Has(OmitClockFence))
+		if !fits || r.Desired == Stopped || r.Desired == wanted(c.Verb) {
+			return Effect{Drop: true}
 		}
 		n := changed(r, c, f)
 		n.Fence = r.Fence

@@ -118,7 +118,7 @@ func (s situation) command() sandbox.Command {
 		c.RuntimeID = runtimeB
 	}
 	if s.bound {
-		c.Generation, c.RecordUID, c.RuntimeID = 1000, s.uid, runtimeA
+		c.Generation, c.RecordUID, c.RuntimeID, c.Fence = 1000, s.uid, runtimeA, 50
 		if !s.generation {
 			c.Generation = 999
 		}
