@@ -4,6 +4,7 @@ package conformance_test
 
 import (
 	"context"
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -11,12 +12,13 @@ import (
 	"github.com/sandbar-io/sandbar/tools/conformance/client"
 )
 
-// Clocks of these tests, in seconds. A clock is looked at when it is due; late is
-// how much later a machine of 2 cores may see it, and how long a sandbox may take
-// to be ready there.
+// Clocks of these tests, in seconds. Routers report traffic every 10 s: a shorter
+// idle time would be none. A clock is looked at when it is due; late is how much
+// later a machine of 2 cores may see it, and how long a sandbox may take to be
+// ready there.
 const (
-	idleSeconds = 6
-	late        = 60 * time.Second
+	idleSeconds = 15
+	late        = 90 * time.Second
 )
 
 // lifecycle is our extension of the start body.
@@ -64,11 +66,17 @@ func listed(ctx context.Context, api client.API, session string) (status, detail
 	if err != nil {
 		return "", "", err
 	}
-	all, err := client.DecodeList(answer.Body)
-	if err != nil {
+	var all struct {
+		Runtimes []struct {
+			SessionID    string `json:"session_id"`
+			Status       string `json:"status"`
+			StatusDetail string `json:"status_detail"`
+		} `json:"runtimes"`
+	}
+	if err := json.Unmarshal(answer.Body, &all); err != nil {
 		return "", "", err
 	}
-	for _, r := range all {
+	for _, r := range all.Runtimes {
 		if r.SessionID == session {
 			return r.Status, r.StatusDetail, nil
 		}
@@ -151,13 +159,13 @@ func TestCheck44Idle(t *testing.T) {
 			}
 			r := startReady(t, defaultAPI(), startBody(t, "v1a", newSession(), mods...))
 			if c.stillUp {
-				runsFor(t, 4*idleSeconds*time.Second, r, func() { c.use(t, r) })
+				runsFor(t, 5*idleSeconds*time.Second/2, r, func() { c.use(t, r) })
 				return
 			}
 			waitFor(t, late, "it is paused", func(ctx context.Context) (string, bool) {
 				c.use(t, r)
 				now := try(defaultAPI().Session(ctx, r.SessionID)).or(t)
-				return now.Status, now.Status == "paused" && now.StatusDetail == "it was idle for 6s"
+				return now.Status, now.Status == "paused" && now.StatusDetail == "it was idle for 15s"
 			})
 			waitNoPod(t, r)
 		})
@@ -229,5 +237,5 @@ func TestCheck45ZeroIsNever(t *testing.T) {
 	t.Parallel()
 	never := map[string]any{"idle_seconds": 0, "max_age_seconds": 0, "retention_seconds": 0, "pending_seconds": 0, "unclaimed_seconds": 0}
 	r := startReady(t, defaultAPI(), startBody(t, "v1a", newSession(), lifecycle(never)))
-	runsFor(t, 3*idleSeconds*time.Second, r, func() {})
+	runsFor(t, 2*idleSeconds*time.Second, r, func() {})
 }
