@@ -13,6 +13,7 @@ import (
 	"github.com/sandbar-io/sandbar/pkg/natsx"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
 	"github.com/sandbar-io/sandbar/services/gateway/internal/keys"
+	"github.com/sandbar-io/sandbar/services/gateway/internal/warm"
 )
 
 // Config is the gateway's environment. LOG_LEVEL is read by pkg/run.
@@ -27,8 +28,9 @@ type Config struct {
 	ResumeActive  int    `env:"RESUME_ACTIVE" envDefault:"200"` // answers a resume of what runs
 
 	RegistryPrefix   string   `env:"REGISTRY_PREFIX"`
-	RegistryInsecure []string `env:"REGISTRY_INSECURE"` // hosts that are spoken to over plain HTTP
-	DefaultImage     string   `env:"DEFAULT_IMAGE"`     // where a start names none
+	RegistryInsecure []string `env:"REGISTRY_INSECURE"`         // hosts that are spoken to over plain HTTP
+	DefaultImage     string   `env:"DEFAULT_IMAGE"`             // where a start names none
+	WarmConfigsFile  string   `env:"WARM_RUNTIME_CONFIGS_FILE"` // see internal/warm
 }
 
 // Validate lists all that is wrong, by name. It never cites a secret.
@@ -45,6 +47,9 @@ func (c Config) Validate() error {
 		wrong("API_KEY begins or ends with white space, which no header can carry")
 	}
 	if _, err := keys.New(c.APIKey, c.APIKeysFile, zap.NewNop()); err != nil {
+		errs = append(errs, err)
+	}
+	if _, err := warm.New(c.WarmConfigsFile, zap.NewNop()); err != nil {
 		errs = append(errs, err)
 	}
 	if c.SealingKey == "" {

@@ -22,6 +22,7 @@ import (
 	"github.com/sandbar-io/sandbar/services/gateway/internal/httpapi"
 	"github.com/sandbar-io/sandbar/services/gateway/internal/keys"
 	"github.com/sandbar-io/sandbar/services/gateway/internal/registry"
+	"github.com/sandbar-io/sandbar/services/gateway/internal/warm"
 )
 
 // Timeouts of a connection. A request is read within readTimeout; then its
@@ -47,6 +48,7 @@ type Gateway struct {
 	follower *views.Follower
 	ring     *keys.Ring
 	images   *registry.Client
+	warm     *warm.Set
 	presence command.Presence
 	draining atomic.Bool
 }
@@ -69,6 +71,9 @@ func New(cfg Config, log *zap.Logger) (_ *Gateway, err error) {
 		}
 	}()
 	if g.ring, err = keys.New(cfg.APIKey, cfg.APIKeysFile, log); err != nil {
+		return nil, err
+	}
+	if g.warm, err = warm.New(cfg.WarmConfigsFile, log); err != nil {
 		return nil, err
 	}
 	sealer, err := contract.NewSealer(cfg.SealingKey)
@@ -100,7 +105,7 @@ func New(cfg Config, log *zap.Logger) (_ *Gateway, err error) {
 
 func (g *Gateway) api(cfg Config) http.Handler {
 	return httpapi.New(httpapi.Needs{
-		Keys: g.ring, Views: g.follower, Commands: g.sender, Images: g.images,
+		Keys: g.ring, Views: g.follower, Commands: g.sender, Images: g.images, Warm: g.warm,
 		Checks: httpapi.Checks{
 			NATS: g.conn.Healthy, Denied: func() bool { return g.conn.Denied() != "" },
 			Provisioners: g.presence.Present, Draining: g.draining.Load,
@@ -122,6 +127,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	group.Serve(g.server, g.listener, func() { g.draining.Store(true) })
 	group.Add(g.follower.Run)
 	group.Add(g.ring.Watch)
+	group.Add(g.warm.Watch)
 	group.Add(func(ctx context.Context) error { return g.presence.Watch(ctx, g.conn, g.log) })
 	g.log.Info("listening", zap.Stringer("address", g.Addr()))
 	return group.Run()
