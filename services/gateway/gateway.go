@@ -94,7 +94,9 @@ func New(cfg Config, log *zap.Logger) (_ *Gateway, err error) {
 	if err != nil {
 		return nil, err
 	}
-	g.images = registry.New(cfg.RegistryInsecure)
+	if g.images, err = cfg.images(log); err != nil {
+		return nil, err
+	}
 	g.server = &http.Server{
 		Handler: g.api(cfg), ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout,
 		WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
@@ -128,6 +130,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	group.Add(g.follower.Run)
 	group.Add(g.ring.Watch)
 	group.Add(g.warm.Watch)
+	group.Add(g.images.Watch)
 	group.Add(func(ctx context.Context) error { return g.presence.Watch(ctx, g.conn, g.log) })
 	g.log.Info("listening", zap.Stringer("address", g.Addr()))
 	return group.Run()
