@@ -15,8 +15,8 @@ type route struct {
 	name    string // in metrics and logs
 	path    string
 	methods []string // none: all of them
-	open    bool // needs no API key
-	changes bool // one line of log for each request
+	open    bool     // needs no API key
+	changes bool     // one line of log for each request
 	handle  handler
 }
 

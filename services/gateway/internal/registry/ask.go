@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
@@ -38,19 +39,24 @@ func (c *Client) askRegistry(ctx context.Context, ref name.Reference, as *creden
 }
 
 // absent: registries say 401 or 403 in place of 404 where a repository is not
-// there, so that nobody learns which private ones are. Where they sent us to
-// says nothing by these.
+// there, so that nobody learns which private ones are, and so may who makes
+// their tokens. Where they sent us to says nothing by these, and a 404 is about
+// an image only where a manifest was asked for.
 func absent(err error, registry authority) bool {
 	var e *transport.Error
 	if !errors.As(err, &e) || e.Request == nil {
 		return false
 	}
-	from, bad := parseAuthority(e.Request.URL.Host)
+	first := e.Request
+	for first.Response != nil && first.Response.Request != nil {
+		first = first.Response.Request
+	}
 	switch e.StatusCode {
 	case http.StatusNotFound:
-		return true
+		return strings.Contains(first.URL.Path, "/manifests/")
 	case http.StatusUnauthorized, http.StatusForbidden:
-		return e.Request.Response == nil || bad == nil && from == registry
+		from, bad := parseAuthority(e.Request.URL.Host)
+		return first.URL.Path != "/v2/" && (first == e.Request || bad == nil && from == registry)
 	}
 	return false
 }
