@@ -24,7 +24,7 @@ func (c *Client) askRegistry(ctx context.Context, ref name.Reference, as *creden
 	}
 	g := &guard{next: c.transport, rules: c.rules, registry: registry, secret: as != nil}
 	d, err := remote.Get(ref, remote.WithContext(ctx), remote.WithTransport(g), remote.WithAuth(as.authenticator()),
-		remote.WithUserAgent("sandbar-gateway"), remote.WithRetryBackoff(remote.Backoff{Steps: 1}), remote.WithRetryStatusCodes())
+		remote.WithUserAgent("sandbar-gateway"), remote.WithRetryBackoff(remote.Backoff{Steps: 1}))
 	if absent(err, registry) {
 		return nil, nil
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"net"
+	"net/http"
 
 	"github.com/google/go-containerregistry/pkg/name"
 )
@@ -65,4 +66,18 @@ func MayHaveCredentials(r Rules, registry, realm string) bool {
 	}
 	to, err := parseAuthority(realm)
 	return err == nil && parsed.mayHaveCredentials(from, to)
+}
+
+// Guard is the transport of a look-up in a registry that there are credentials
+// for.
+func Guard(r Rules, registry string, next http.RoundTripper) http.RoundTripper {
+	parsed, err := r.parse()
+	if err != nil {
+		panic(err)
+	}
+	from, err := parseAuthority(registry)
+	if err != nil {
+		panic(err)
+	}
+	return &guard{next: next, rules: parsed, registry: from, secret: true}
 }
