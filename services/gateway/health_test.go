@@ -76,6 +76,7 @@ func (l *line) carry(ctx context.Context, from, to net.Conn) {
 // /health and /metrics ask nothing of NATS: it may be slow, or never have been
 // there.
 func TestHealthWithoutNATS(t *testing.T) {
+	t.Attr("conformance", "62 unit")
 	t.Parallel()
 	t.Run("silent", func(t *testing.T) {
 		t.Parallel()
