@@ -99,18 +99,19 @@ func logged(err error) error {
 	return errors.New("the answer cannot be used")
 }
 
-// inner is err without the URL, whose query is the registry's.
+// inner is err without the URL, whose query is the registry's, and not longer
+// than a name can make it.
 func inner(err error) error {
 	var op *net.OpError
 	var cert *tls.CertificateVerificationError
 	var dns *net.DNSError
 	switch {
 	case errors.As(err, &dns):
-		return dns
+		return fmt.Errorf("%.512s", dns.Error())
 	case errors.As(err, &cert):
-		return fmt.Errorf("TLS: %.256s", cert.Err.Error())
+		return fmt.Errorf("TLS: %.512s", cert.Err.Error())
 	case errors.As(err, &op):
-		return op
+		return fmt.Errorf("%.512s", op.Error())
 	case errors.Is(err, errPlain):
 		return errPlain
 	}

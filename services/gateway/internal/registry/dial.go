@@ -16,7 +16,7 @@ import (
 // hold what the inside of the network looks like.
 type refusal struct{ what string }
 
-func (e *refusal) Error() string { return "refused to reach " + e.what }
+func (e *refusal) Error() string { return fmt.Sprintf("refused to reach %.512s", e.what) }
 
 func refused(format string, args ...any) error { return &refusal{fmt.Sprintf(format, args...)} }
 

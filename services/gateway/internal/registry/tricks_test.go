@@ -30,16 +30,17 @@ func newTrap(t *testing.T) *world {
 	w := newWorld(t)
 	answer := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"token":"t"}`) })
 	w.serve("cdn.example.com", "93.184.216.35:443", answer)
-	w.serve("inner.example.com", "10.0.0.7:443", answer)
-	w.serve("listed.example.com", "10.0.0.8:5000", answer)
+	everywhere := w.servers["93.184.216.35:443"]
+	w.at("inner.example.com", "10.0.0.7:443", everywhere)
+	w.at("listed.example.com", "10.0.0.8:5000", everywhere)
 	w.servePlain("plain.example.com", "10.0.0.9:5000", answer)
-	w.servePlain("metadata", "169.254.169.254:80", answer)
+	w.at("metadata", "169.254.169.254:80", w.servers["10.0.0.9:5000"])
 	w.name("both.example.com.", "10.0.0.7", "127.0.0.1")
 	for _, name := range []string{"localhost", "0x7f.1", "127.1"} { // as a resolver of the system may say
 		w.name(name, "127.0.0.1", "::1")
 	}
 	for _, address := range []string{"127.0.0.1:443", "[::1]:443", "10.0.0.7:22", "93.184.216.35:22", "93.184.216.35:6443", "93.184.216.35:80", "169.254.169.254:443"} {
-		w.serve("at "+address, address, answer)
+		w.at("at "+address, address, everywhere)
 	}
 	return w
 }

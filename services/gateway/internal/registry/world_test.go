@@ -59,32 +59,32 @@ func newWorld(t *testing.T) *world {
 		t: t, names: map[string][]netip.Addr{}, asked: map[string]int{}, later: map[string][]netip.Addr{},
 		servers: map[string]*httptest.Server{},
 	}
-	w.certify("*.example.com", "*.elsewhere.test", "example.com", "index.docker.io", "auth.docker.io")
+	var err error
+	if w.cert, err = certificate(); err != nil {
+		t.Fatal(err)
+	}
+	w.roots = x509.NewCertPool()
+	w.roots.AddCert(w.cert.Leaf)
 	return w
 }
 
-func (w *world) certify(names ...string) {
-	w.t.Helper()
+// certificate is that of every server, and its own authority.
+var certificate = sync.OnceValues(func() (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		w.t.Fatal(err)
+		return tls.Certificate{}, err
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), DNSNames: names, IPAddresses: []net.IP{net.ParseIP("93.184.216.40")},
+		SerialNumber: big.NewInt(1), DNSNames: []string{"*.example.com", "*.elsewhere.test", "example.com", "index.docker.io", "auth.docker.io"},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
 	}
 	raw, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
-		w.t.Fatal(err)
+		return tls.Certificate{}, err
 	}
-	w.cert = tls.Certificate{Certificate: [][]byte{raw}, PrivateKey: key}
 	leaf, err := x509.ParseCertificate(raw)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	w.roots = x509.NewCertPool()
-	w.roots.AddCert(leaf)
-}
+	return tls.Certificate{Certificate: [][]byte{raw}, PrivateKey: key, Leaf: leaf}, err
+})
 
 // serve puts a server with TLS at host:port, an address of its own.
 func (w *world) serve(host, address string, h http.Handler) {
