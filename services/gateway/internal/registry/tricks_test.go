@@ -50,6 +50,7 @@ func newTrap(t *testing.T) *world {
 var trapRules = registry.Rules{Private: []string{"listed.example.com:5000"}, Insecure: []string{"plain.example.com:5000"}}
 
 func TestLedInside(t *testing.T) {
+	const ofRedirect = "realm of where a redirect leads"
 	t.Parallel()
 	for trick, handler := range map[string]func(target string, h http.Handler) http.Handler{
 		"redirect of the ping":     func(to string, h http.Handler) http.Handler { return redirect(to, h, "/v2/") },
@@ -63,7 +64,7 @@ func TestLedInside(t *testing.T) {
 			return redirect(to, challenge("https://"+host+"/token", h), "/token")
 		},
 		// hop is another public registry that asks for a token of its own.
-		"realm of where a redirect leads": func(to string, h http.Handler) http.Handler {
+		ofRedirect: func(to string, h http.Handler) http.Handler {
 			hop := challenge(to, h, "/v2/hop/")
 			first := challenge("https://"+host+"/token", redirect("https://hop.example.com/v2/hop/x", h, "/v2/a/"))
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -92,6 +93,9 @@ func TestLedInside(t *testing.T) {
 				}
 				if got := strings.NewReplacer(address, "", "93.184.216.60:443", "").Replace(w.connections()); strings.TrimSpace(got) != "" {
 					t.Errorf("%s: connected to %s", target, got)
+				}
+				if trick == ofRedirect && !strings.Contains(w.connections(), "93.184.216.60:443") {
+					t.Errorf("%s: the redirect before it was not followed", target)
 				}
 				told := sandbox.MessageOf(err)
 				for _, part := range []string{"10.0.0", "169.254", "127.", "::", "inner.", "both.", "listed.", "plain.", "cdn.", "/x"} {
