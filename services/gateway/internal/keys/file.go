@@ -26,6 +26,8 @@ type fileKey struct {
 	Tenant         string `yaml:"tenant"`
 	RotateOnResume bool   `yaml:"rotate_on_resume"`
 	ResumeActive   int    `yaml:"resume_active"`
+
+	Limits *fileLimits `yaml:"limits"`
 }
 
 // quoted is where the YAML library cites a value, which may be a key that was
@@ -82,6 +84,11 @@ func (k fileKey) entry() (entry, error) {
 		errs = append(errs, errors.New("resume_active: must be 200 or 409"))
 	}
 	e := entry{key: Key{Name: k.Name, Tenant: k.Tenant, RotateOnResume: k.RotateOnResume, ResumeActive: k.ResumeActive}}
+	limits, err := k.Limits.limits(k.Name)
+	if err != nil {
+		errs = append(errs, err)
+	}
+	e.key.Limits = limits
 	sum, err := hex.DecodeString(k.SHA256)
 	if err != nil || len(sum) != len(e.sum) {
 		errs = append(errs, errors.New("sha256: must be the key's SHA-256 in 64 hex digits"))

@@ -23,7 +23,11 @@ type Key struct {
 	// ResumeActive is the status that answers a resume of what runs already,
 	// 200 or 409; 0: the server's default.
 	ResumeActive int
+	Limits       *sandbox.Limits // nil: none
 }
+
+// apiKeyName is the name of the key in API_KEY.
+const apiKeyName = "API_KEY"
 
 // ValidResumeActive reports whether a resume of what runs may be answered so.
 func ValidResumeActive(status int) bool { return status == 200 || status == 409 }
@@ -45,13 +49,13 @@ type Ring struct {
 	entries atomic.Pointer[[]entry]
 }
 
-// New returns the ring of apiKey, which belongs to the default tenant, and of
-// the keys file; either may be "". A file that cannot be used is an error here,
+// New returns the ring of apiKey, which belongs to the default tenant and has
+// these limits, and of the keys file; either may be "". A file that cannot be used is an error here,
 // and only logged later.
-func New(apiKey, path string, log *zap.Logger) (*Ring, error) {
+func New(apiKey string, limits *sandbox.Limits, path string, log *zap.Logger) (*Ring, error) {
 	r := &Ring{path: path, log: log}
 	if apiKey != "" {
-		r.fixed = []entry{{sum: sha256.Sum256([]byte(apiKey)), key: Key{Name: "API_KEY", Tenant: sandbox.DefaultTenant}}}
+		r.fixed = []entry{{sum: sha256.Sum256([]byte(apiKey)), key: Key{Name: apiKeyName, Tenant: sandbox.DefaultTenant, Limits: limits}}}
 	}
 	r.entries.Store(&r.fixed)
 	if path == "" {
@@ -107,6 +111,9 @@ func (r *Ring) reload() (bool, error) {
 		for _, f := range r.fixed {
 			if e.sum == f.sum {
 				return false, errors.New("the key of API_KEY stands in the file too")
+			}
+			if e.key.Name == f.key.Name && e.key.Tenant == f.key.Tenant {
+				return false, errors.New("a key of the file has the name and tenant of API_KEY: both would be counted as one")
 			}
 		}
 	}

@@ -41,7 +41,7 @@ func TestFind(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys.yaml")
 	write(t, path, "keys:\n"+item("a", "key-a", "tenant-a", "")+
 		item("b", "key-b", "tenant-b", ", rotate_on_resume: true, resume_active: 409"))
-	ring, err := keys.New("plain", path, zap.NewNop())
+	ring, err := keys.New("plain", nil, path, zap.NewNop())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +81,7 @@ func TestNewRefuses(t *testing.T) {
 			t.Parallel()
 			path := filepath.Join(t.TempDir(), "keys.yaml")
 			write(t, path, c.body)
-			_, err := keys.New("plain", path, zap.NewNop())
+			_, err := keys.New("plain", nil, path, zap.NewNop())
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Fatalf("New: %v, want %q in it", err, c.want)
 			}
@@ -90,7 +90,7 @@ func TestNewRefuses(t *testing.T) {
 			}
 		})
 	}
-	if _, err := keys.New("plain", filepath.Join(t.TempDir(), "none"), zap.NewNop()); err == nil {
+	if _, err := keys.New("plain", nil, filepath.Join(t.TempDir(), "none"), zap.NewNop()); err == nil {
 		t.Error("New takes a file that is not there")
 	}
 }
@@ -126,7 +126,7 @@ func TestReload(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys.yaml")
 	write(t, path, "keys:\n"+item("a", "key-a", "t", ""))
 	ring, lines := watched(t, func(log *zap.Logger) *keys.Ring {
-		r, err := keys.New("", path, log)
+		r, err := keys.New("", nil, path, log)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -172,7 +172,7 @@ func TestReloadMountedSecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	ring, lines := watched(t, func(log *zap.Logger) *keys.Ring {
-		r, err := keys.New("", path, log)
+		r, err := keys.New("", nil, path, log)
 		if err != nil {
 			t.Fatal(err)
 		}
