@@ -38,9 +38,9 @@ func TestConfigWrong(t *testing.T) {
 		"all wrong": {
 			[]string{
 				"SERVER_PORT=70000", "API_KEY= secret-value", "API_KEYS_FILE=" + broken, "VIEW_SEALING_KEY=secret-value",
-				"RESUME_ACTIVE=201", "DEFAULT_IMAGE=Not An Image", "NATS_REPLICAS=2",
+				"RESUME_ACTIVE=201", "API_KEY_LIMITS=sandboxes=secret-value", "DEFAULT_IMAGE=Not An Image", "NATS_REPLICAS=2",
 			},
-			[]string{"SERVER_PORT", "API_KEY ", "API_KEYS_FILE", "VIEW_SEALING_KEY", "RESUME_ACTIVE", "DEFAULT_IMAGE", "NATS_REPLICAS"},
+			[]string{"SERVER_PORT", "API_KEY ", "API_KEYS_FILE", "VIEW_SEALING_KEY", "RESUME_ACTIVE", "API_KEY_LIMITS: sandboxes", "DEFAULT_IMAGE", "NATS_REPLICAS"},
 		},
 		"no number": {[]string{"SERVER_PORT=x", "API_KEY=k"}, []string{"SERVER_PORT", "VIEW_SEALING_KEY"}},
 	} {

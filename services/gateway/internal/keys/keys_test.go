@@ -64,18 +64,23 @@ func TestFind(t *testing.T) {
 func TestNewRefuses(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ body, want string }{
-		"empty":         {"", "holds no keys"},
-		"not yaml":      {"keys: [", "yaml"},
-		"unknown field": {"keys:\n  - {name: a, key: secret-value}\n", "field key not found"},
-		"wrong type":    {"keys: secret-value\n", "cannot unmarshal"},
-		"no name":       {"keys:\n" + item("''", "k", "t", ""), "keys[0]: name"},
-		"bad tenant":    {"keys:\n" + item("a", "k", "T_1", ""), "keys[0]: tenant"},
-		"bad status":    {"keys:\n" + item("a", "k", "t", ", resume_active: 201"), "resume_active"},
-		"plain key":     {"keys:\n  - {name: a, sha256: secret-value, tenant: t}\n", "sha256: must be"},
-		"same name":     {"keys:\n" + item("a", "k", "t", "") + item("a", "l", "t", ""), "keys[1]: name"},
-		"same key":      {"keys:\n" + item("a", "k", "t", "") + item("b", "k", "t", ""), `the same as that of "a"`},
-		"API_KEY again": {"keys:\n" + item("a", "plain", "t", ""), "API_KEY"},
-		"too large":     {"keys:\n" + strings.Repeat("#", keys.MaxFile), "at most"},
+		"empty":           {"", "holds no keys"},
+		"not yaml":        {"keys: [", "yaml"},
+		"unknown field":   {"keys:\n  - {name: a, key: secret-value}\n", "field key not found"},
+		"wrong type":      {"keys: secret-value\n", "cannot unmarshal"},
+		"no name":         {"keys:\n" + item("''", "k", "t", ""), "keys[0]: name"},
+		"bad tenant":      {"keys:\n" + item("a", "k", "T_1", ""), "keys[0]: tenant"},
+		"bad status":      {"keys:\n" + item("a", "k", "t", ", resume_active: 201"), "resume_active"},
+		"plain key":       {"keys:\n  - {name: a, sha256: secret-value, tenant: t}\n", "sha256: must be"},
+		"same name":       {"keys:\n" + item("a", "k", "t", "") + item("a", "l", "t", ""), "keys[1]: name"},
+		"same key":        {"keys:\n" + item("a", "k", "t", "") + item("b", "k", "t", ""), `the same as that of "a"`},
+		"API_KEY again":   {"keys:\n" + item("a", "plain", "t", ""), "API_KEY"},
+		"no sandboxes":    {"keys:\n" + item("a", "k", "t", ", limits: {sandboxes: 0}"), "keys[0]: limits: sandboxes: must be 1 to 2000"},
+		"bad limits":      {"keys:\n" + item("a", "k", "t", ", limits: {cpu: secret, memory: 1e3, starts_per_minute: 2001}"), "keys[0]: limits: cpu: must be a quantity"},
+		"no number":       {"keys:\n" + item("a", "k", "t", ", limits: {sandboxes: secret}"), "cannot unmarshal"},
+		"odd limit":       {"keys:\n" + item("a", "k", "t", ", limits: {pods: 1}"), "field pods not found"},
+		"name of API_KEY": {"keys:\n" + item("API_KEY", "k", "default", ""), "name and tenant of API_KEY"},
+		"too large":       {"keys:\n" + strings.Repeat("#", keys.MaxFile), "at most"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
