@@ -26,6 +26,9 @@ func (k *walk) atRest() error {
 	if err := k.restingOrder(rec); err != nil {
 		return err
 	}
+	if err := k.restingPlaces(rec); err != nil {
+		return err
+	}
 	return k.restingViews(rec, pods, order)
 }
 
@@ -76,7 +79,7 @@ func (k *walk) restingOrder(rec *sandbox.Record) error {
 			return nil
 		}
 	}
-	if any {
+	if any && !(final == sandbox.Paused && k.idled()) {
 		return broken("order", "the sandbox is %s in the end, no order of what was answered says so: %s", final, k.history())
 	}
 	return nil
