@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"slices"
 
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
 	"github.com/sandbar-io/sandbar/services/provisioner/internal/quota"
@@ -44,7 +45,7 @@ func (r *Runner) take(ctx context.Context, e sandbox.Effect, c sandbox.Command, 
 	} else {
 		err = r.Places.Take(ctx, c.Tenant, *c.Limits, t, r.Now())
 	}
-	if err == nil {
+	if err == nil && !slices.Contains(claim.taken, t) { // taken again after the record moved
 		claim.taken = append(claim.taken, t)
 	}
 	return err
