@@ -64,6 +64,7 @@ type fake struct {
 	before map[string]fault // nothing was done
 	after  map[string]fault // it was done, and the answer is lost
 	linger bool             // a deleted pod goes on ending
+	watch  func()           // after each change of a record or ledger, under the lock
 }
 
 func newFake() *fake {
@@ -92,6 +93,9 @@ func (f *fake) call(ctx context.Context, kind, what string, do func() error) err
 	}
 	f.mu.Lock()
 	err := do()
+	if err == nil && f.watch != nil && (kind == createRecord || kind == updateRecord || kind == swapLedger) {
+		f.watch()
+	}
 	f.mu.Unlock()
 	if err == nil && after != nil {
 		err = after(n)

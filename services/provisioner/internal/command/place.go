@@ -41,7 +41,7 @@ func (r *Runner) take(ctx context.Context, e sandbox.Effect, c sandbox.Command, 
 	t.CPU, t.Memory = r.Cluster.Requests(&next.Spec)
 	var err error
 	if e.Counts {
-		err = r.Places.Keep(ctx, c.Tenant, next.Holder, t, r.Now())
+		err = r.Places.Note(ctx, c.Tenant, next.Holder, t, r.Now())
 	} else {
 		err = r.Places.Take(ctx, c.Tenant, *c.Limits, t, r.Now())
 	}

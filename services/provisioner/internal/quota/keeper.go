@@ -30,8 +30,8 @@ const (
 	// moveWait is the longest pause before a ledger that moved is read again, in
 	// the middle of what one swap takes on a busy API server.
 	moveWait = 40 * time.Millisecond
-	// maxKept bounds what is noted without a limit: a Secret holds 1 MiB.
-	maxKept = 2 * sandbox.MaxHeld
+	// maxNoted bounds what is noted without a limit: a Secret holds 1 MiB.
+	maxNoted = 2 * sandbox.MaxHeld
 	// lookers bounds the records that are read at once.
 	lookers = 8
 )
@@ -69,14 +69,14 @@ func (k *Keeper) Take(ctx context.Context, tenant string, limits sandbox.Limits,
 	return err
 }
 
-// Keep notes the place of what runs already: of one that was started before its
+// Note notes the place of what runs already: of one that was started before its
 // key had limits, or whose ledger was lost. It is never refused.
-func (k *Keeper) Keep(ctx context.Context, tenant, key string, t Ticket, now time.Time) error {
+func (k *Keeper) Note(ctx context.Context, tenant, key string, t Ticket, now time.Time) error {
 	return k.change(ctx, tenant, key, func(l *Ledger) (bool, error) {
-		if l.has(t.Record, t.Place) || len(l.Places) >= maxKept {
+		if l.has(t.Record, t.Place) || len(l.Places) >= maxNoted {
 			return false, nil
 		}
-		l.keep(t, now)
+		l.note(t, now)
 		return true, nil
 	})
 }

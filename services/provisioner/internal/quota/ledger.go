@@ -30,8 +30,9 @@ type Place struct {
 	Command uint64 `json:"command"` // its sequence
 	CPU     int64  `json:"cpu_millis"`
 	Memory  int64  `json:"memory_bytes"`
-	Taken   int64  `json:"taken"`          // unix time in milliseconds
-	Seen    int64  `json:"seen,omitempty"` // when the record was last seen running under it
+	Taken   int64  `json:"taken"`           // unix time in milliseconds
+	Seen    int64  `json:"seen,omitempty"`  // when the record was last seen running under it
+	Noted   bool   `json:"noted,omitempty"` // without asking for room, see note
 }
 
 // Start is one that made a pod, for the rate.
@@ -76,17 +77,21 @@ func (l *Ledger) take(t Ticket, limits sandbox.Limits, now time.Time) error {
 		return err
 	}
 	if t.Place != "" {
-		l.keep(t, now)
+		l.put(t, now, false)
 	}
 	return nil
 }
 
-// keep notes a place without asking for room.
-func (l *Ledger) keep(t Ticket, now time.Time) {
+// note counts what runs without asking for room. No later place of its record
+// can rest on it: by the time that it is noted, the record may have been paused,
+// and another have got its room.
+func (l *Ledger) note(t Ticket, now time.Time) { l.put(t, now, true) }
+
+func (l *Ledger) put(t Ticket, now time.Time, noted bool) {
 	if l.Places[t.Record] == nil {
 		l.Places[t.Record] = map[string]Place{}
 	}
-	l.Places[t.Record][t.Place] = Place{Command: t.Command, CPU: t.CPU, Memory: t.Memory, Taken: now.UnixMilli()}
+	l.Places[t.Record][t.Place] = Place{Command: t.Command, CPU: t.CPU, Memory: t.Memory, Taken: now.UnixMilli(), Noted: noted}
 }
 
 // has reports whether a record has this place.
@@ -125,16 +130,22 @@ func (l *Ledger) shrunk(record string, before int) bool {
 func (l *Ledger) used(except string) (cpu, memory int64) {
 	for record := range l.Places {
 		if record != except {
-			c, m := l.held(record)
+			var c, m int64
+			for _, p := range l.Places[record] {
+				c, m = max(c, p.CPU), max(m, p.Memory)
+			}
 			cpu, memory = cpu+c, memory+m
 		}
 	}
 	return cpu, memory
 }
 
-func (l *Ledger) held(record string) (cpu, memory int64) {
+// own is what a record was given when it asked.
+func (l *Ledger) own(record string) (cpu, memory int64, any bool) {
 	for _, p := range l.Places[record] {
-		cpu, memory = max(cpu, p.CPU), max(memory, p.Memory)
+		if !p.Noted {
+			cpu, memory, any = max(cpu, p.CPU), max(memory, p.Memory), true
+		}
 	}
-	return cpu, memory
+	return cpu, memory, any
 }

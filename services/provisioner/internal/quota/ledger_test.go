@@ -23,7 +23,7 @@ func ticket(record string, command uint64) Ticket {
 func of(records ...string) *Ledger {
 	l := &Ledger{Tenant: "t", Key: "k", Places: map[string]map[string]Place{}}
 	for i, r := range records {
-		l.keep(ticket(r, uint64(i+1)), now)
+		l.put(ticket(r, uint64(i+1)), now, false)
 	}
 	return l
 }
@@ -96,7 +96,7 @@ func TestTakeIsBounded(t *testing.T) {
 	t.Parallel()
 	l := of()
 	for i := range sandbox.MaxHeld {
-		l.keep(Ticket{Record: fmt.Sprint(i), Place: "p", Command: 1}, now)
+		l.put(Ticket{Record: fmt.Sprint(i), Place: "p", Command: 1}, now, false)
 	}
 	if err := l.take(ticket("x", 2), sandbox.Limits{CPU: 1 << 40}, now); !errors.Is(err, errFull) {
 		t.Errorf("%v", err)
@@ -162,8 +162,8 @@ func TestRate(t *testing.T) {
 func TestDropAndUndo(t *testing.T) {
 	t.Parallel()
 	l := of("a")
-	l.keep(ticket("a", 5), now)
-	l.keep(ticket("a", 9), now)
+	l.put(ticket("a", 5), now, false)
+	l.put(ticket("a", 9), now, false)
 	for _, step := range []struct {
 		place string
 		fence uint64
@@ -198,8 +198,8 @@ func TestDoubts(t *testing.T) {
 	t.Parallel()
 	later := now.Add(doubtAfter)
 	l := of("a", "b", "c")
-	l.keep(ticket("young", 9), later)
-	l.keep(ticket("b", 8), now.Add(time.Second))
+	l.put(ticket("young", 9), later, false)
+	l.put(ticket("b", 8), now.Add(time.Second), false)
 	if got := l.doubtful("c", later); !slices.Equal(got, []string{"a"}) {
 		t.Errorf("%q", got)
 	}
@@ -223,7 +223,7 @@ func TestDoubts(t *testing.T) {
 	}
 	many := of()
 	for i := range 3 * maxDoubts {
-		many.keep(ticket(fmt.Sprint(i), 1), now)
+		many.put(ticket(fmt.Sprint(i), 1), now, false)
 	}
 	if n := len(many.doubtful("", later)); n != maxDoubts {
 		t.Errorf("%d at once", n)

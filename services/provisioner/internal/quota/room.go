@@ -20,13 +20,17 @@ func (l *Ledger) room(t Ticket, limits sandbox.Limits) error {
 	}
 	held := len(l.Places)
 	cpu, memory := l.used(t.Record)
-	ownCPU, ownMemory := l.held(t.Record)
+	ownCPU, ownMemory, own := l.own(t.Record)
+	others := held
+	if l.Places[t.Record] != nil {
+		others--
+	}
 	most := limits.Sandboxes
 	if most == 0 {
 		most = sandbox.MaxHeld
 	}
 	switch {
-	case l.Places[t.Record] == nil && held >= most:
+	case !own && others >= most:
 		return full(sandbox.ResourceSandboxes, most)
 	case limits.CPU > 0 && t.CPU > ownCPU && cpu+t.CPU > limits.CPU:
 		return full(sandbox.ResourceCPU, held)
