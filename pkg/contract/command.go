@@ -3,6 +3,7 @@ package contract
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -107,6 +108,28 @@ type Reply struct {
 	Message   string        `json:"message,omitempty"`
 	View      *sandbox.View `json:"view,omitempty"`
 	Revision  uint64        `json:"revision,omitempty"` // of the view in its bucket
+
+	Resource          sandbox.Resource `json:"resource,omitempty"`            // what is full
+	RetryAfterSeconds int              `json:"retry_after_seconds,omitempty"` // rounded up
+}
+
+// Refuse puts into a reply what the sender is told of an error.
+func (r *Reply) Refuse(err error) {
+	r.View, r.Code, r.Message = nil, sandbox.CodeOf(err), sandbox.MessageOf(err)
+	var e *sandbox.Error
+	if errors.As(err, &e) {
+		r.Resource, r.RetryAfterSeconds = e.Resource, int((e.RetryAfter+time.Second-1)/time.Second)
+	}
+}
+
+// Refusal is the error that a reply tells, nil if it tells none.
+func (r *Reply) Refusal() error {
+	if r.Code == "" {
+		return nil
+	}
+	return &sandbox.Error{
+		Code: r.Code, Message: r.Message, Resource: r.Resource, RetryAfter: time.Duration(r.RetryAfterSeconds) * time.Second,
+	}
 }
 
 // DeadLetter says which command was given up, and why; never its spec.

@@ -3,6 +3,7 @@ package contract_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"flag"
 	"os"
 	"path/filepath"
@@ -119,6 +120,7 @@ func TestGolden(t *testing.T) {
 		"view.least":    view(leastView()),
 		"reply":         body(contract.Reply{CommandID: "id", View: fullView(), Revision: 1_772_600_767_089_123}),
 		"reply.refused": body(contract.Reply{CommandID: "id", Code: sandbox.CodeQuota, Message: "exceeded quota: pods"}),
+		"reply.limited": body(limitedReply()),
 		"event":         event(fullView().Transitions[1]),
 		"event.earlier": event(sandbox.Transition{RuntimeID: "ponmlkjihgfedcba", Number: 9, Type: sandbox.EventStopped, Time: born}),
 		"deadletter": body(contract.DeadLetter{
@@ -220,5 +222,29 @@ func TestUnknownMembersAreIgnored(t *testing.T) {
 	}
 	if got, err := contract.DecodeEvent(add(e.Body)); err != nil || got.RuntimeID != runtimeID || got.Number != 6 {
 		t.Errorf("event: %+v, %v", got, err)
+	}
+}
+
+func limitedReply() contract.Reply {
+	r := contract.Reply{CommandID: "id", View: fullView()}
+	r.Refuse(&sandbox.Error{Code: sandbox.CodeRateLimited, Message: "too many", Resource: sandbox.ResourceStarts, RetryAfter: 1500 * time.Millisecond, Err: errors.New("inner")})
+	return r
+}
+
+// A refusal arrives as it was sent, but for what is inside.
+func TestRefusal(t *testing.T) {
+	t.Parallel()
+	r := limitedReply()
+	var e *sandbox.Error
+	if !errors.As(r.Refusal(), &e) || *e != (sandbox.Error{Code: sandbox.CodeRateLimited, Message: "too many", Resource: sandbox.ResourceStarts, RetryAfter: 2 * time.Second}) {
+		t.Errorf("%+v", r.Refusal())
+	}
+	if err := (&contract.Reply{View: fullView()}).Refusal(); err != nil {
+		t.Errorf("no refusal: %v", err)
+	}
+	var odd contract.Reply
+	odd.Refuse(errors.New("inner"))
+	if odd.Code != sandbox.CodeInternal || odd.Message != "internal error" {
+		t.Errorf("%+v", odd)
 	}
 }

@@ -41,7 +41,7 @@ func randomRecord(r *rand.Rand) *sandbox.Record {
 	rec := &sandbox.Record{
 		UID: "uid", ResourceVersion: fmt.Sprint(r.Uint64()), Tenant: []string{"default", "a", "acme-2"}[r.IntN(3)], SessionID: "s" + word(),
 		RuntimeID: sandbox.NewRuntimeID(), Desired: []sandbox.Desired{sandbox.Running, sandbox.Paused, sandbox.Stopped}[r.IntN(3)],
-		Generation: r.Int64(), Incarnation: r.Int64(), Fence: r.Uint64(), LastCommand: word(), Reason: word(),
+		Generation: r.Int64(), Incarnation: r.Int64(), Fence: r.Uint64(), LastCommand: word(), Reason: word(), Holder: word(), Place: word(),
 		Spec: sandbox.Spec{
 			Image: word(), WorkingDir: word(), ResourceFactor: r.IntN(64), RuntimeClass: word(),
 			RunAsUser: id(), RunAsGroup: id(), FSGroup: id(), ImagePullPolicy: word(),

@@ -11,6 +11,23 @@ type Limits struct {
 	StartsPerMinute int    `json:"starts_per_minute,omitempty"` // starts and resumes that make a pod
 }
 
+// Bounds of limits, so that a ledger fits a Secret: one place takes about 200
+// bytes, one start about 50.
+const (
+	MaxHeld   = 2000
+	MaxStarts = 2000
+	MaxAmount = 1 << 50 // of cpu or memory: a sum of MaxHeld of them fits 64 bits
+)
+
+// Holder is the key that a sandbox is charged to: "" where its limits bound
+// nothing that it holds. nil has none.
+func (l *Limits) Holder() string {
+	if l == nil || l.Sandboxes == 0 && l.CPU == 0 && l.Memory == 0 {
+		return ""
+	}
+	return l.Key
+}
+
 // Validate says what is wrong with limits, or returns nil. nil is valid.
 func (l *Limits) Validate() error {
 	switch {
@@ -20,6 +37,12 @@ func (l *Limits) Validate() error {
 		return Errorf(CodeInvalid, "limits: the key's name must have 1 to 64 bytes")
 	case l.Sandboxes < 0 || l.CPU < 0 || l.Memory < 0 || l.StartsPerMinute < 0:
 		return Errorf(CodeInvalid, "limits: none may be negative")
+	case l.Sandboxes > MaxHeld:
+		return Errorf(CodeInvalid, "limits: sandboxes must be at most %d", MaxHeld)
+	case l.StartsPerMinute > MaxStarts:
+		return Errorf(CodeInvalid, "limits: starts_per_minute must be at most %d", MaxStarts)
+	case l.CPU > MaxAmount || l.Memory > MaxAmount:
+		return Errorf(CodeInvalid, "limits: cpu or memory is more than can be counted")
 	}
 	return nil
 }

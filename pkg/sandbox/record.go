@@ -85,6 +85,12 @@ type Record struct {
 	// "" where a client did.
 	Reason string
 
+	// Holder is the API key whose limits it counts against, "" for none; Place is
+	// its place in that key's ledger since it was last made to run. They stay over
+	// a pause: who reads a record that does not run may give its place back.
+	Holder string
+	Place  string
+
 	Spec  Spec
 	Route Route
 

@@ -25,6 +25,7 @@ type Config struct {
 	ListenAddress string `env:"LISTEN_ADDRESS"`                 // "": all
 	Port          int    `env:"SERVER_PORT" envDefault:"5000"`  // 0: any that is free
 	APIKey        string `env:"API_KEY"`                        // of the tenant default
+	APIKeyLimits  string `env:"API_KEY_LIMITS"`                 // name=value,…; "": none
 	APIKeysFile   string `env:"API_KEYS_FILE"`                  // see internal/keys
 	SealingKey    string `env:"VIEW_SEALING_KEY"`               // 32 bytes in base64, the same in gateway, provisioner and watcher
 	ResumeActive  int    `env:"RESUME_ACTIVE" envDefault:"200"` // answers a resume of what runs
@@ -54,7 +55,11 @@ func (c Config) Validate() error {
 	if strings.TrimSpace(c.APIKey) != c.APIKey {
 		wrong("API_KEY begins or ends with white space, which no header can carry")
 	}
-	if _, err := keys.New(c.APIKey, c.APIKeysFile, zap.NewNop()); err != nil {
+	limits, err := keys.ParseLimits(c.APIKeyLimits)
+	if err != nil {
+		wrong("API_KEY_LIMITS: %w", err)
+	}
+	if _, err := keys.New(c.APIKey, limits, c.APIKeysFile, zap.NewNop()); err != nil {
 		errs = append(errs, err)
 	}
 	if _, err := warm.New(c.WarmConfigsFile, zap.NewNop()); err != nil {

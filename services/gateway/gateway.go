@@ -72,7 +72,11 @@ func New(cfg Config, log *zap.Logger) (_ *Gateway, err error) {
 			g.close()
 		}
 	}()
-	if g.ring, err = keys.New(cfg.APIKey, cfg.APIKeysFile, log); err != nil {
+	limits, err := keys.ParseLimits(cfg.APIKeyLimits)
+	if err != nil {
+		return nil, fmt.Errorf("API_KEY_LIMITS: %w", err)
+	}
+	if g.ring, err = keys.New(cfg.APIKey, limits, cfg.APIKeysFile, log); err != nil {
 		return nil, err
 	}
 	if g.warm, err = warm.New(cfg.WarmConfigsFile, log); err != nil {

@@ -20,7 +20,7 @@ import (
 const testInstance = 1
 
 // The stacks of the testbed, by the folder of their state. main has two of each
-// service on the real node; simulated has kwok's nodes, for scale; path is in
+// service, and three gateways, on the real node; simulated has kwok's nodes, for scale; path is in
 // path mode on the real node.
 var testStacks = []string{"main", "simulated", "path"}
 
@@ -59,7 +59,7 @@ func (b bed) testbedUp(ctx context.Context) error {
 		}
 		switch name {
 		case "main":
-			so.Gateways, so.Provisioners, so.Watchers = 2, 2, 2
+			so.Gateways, so.Provisioners, so.Watchers = 3, 2, 2
 			so.Settings = append(so.Settings, "WARM_RUNTIME_CONFIGS_FILE="+configs, "LEASE_DURATION=5s", "LEASE_RENEW=3s", "LEASE_RETRY=500ms")
 		case "path":
 			so.Settings = append(so.Settings, "RUNTIME_ROUTING_MODE=path")
@@ -95,10 +95,22 @@ func (b bed) testbedUp(ctx context.Context) error {
 	return nil
 }
 
-// testKeys writes the keys file of the testbed: another tenant, and a key whose
-// session keys are rotated.
+// testLimits are keys with limits, each in a tenant of its own.
+var testLimits = map[string]string{
+	"limited": "{sandboxes: 10}",
+	"single":  "{sandboxes: 1}",
+	"narrow":  "{cpu: 150m, memory: 1Gi}", // three sandboxes of 50m and 64Mi
+	"hurried": "{starts_per_minute: 3}",
+}
+
+// testKeys writes the keys file of the testbed: another tenant, a key whose
+// session keys are rotated, one that is told of a resume of what runs, and those
+// with limits.
 func (b bed) testKeys() (file string, plain map[string]string, err error) {
 	plain = map[string]string{"other": stack.NewAPIKey(), "rotating": stack.NewAPIKey(), "strict": stack.NewAPIKey()}
+	for name := range testLimits {
+		plain[name] = stack.NewAPIKey()
+	}
 	var text strings.Builder
 	text.WriteString("keys:\n")
 	for _, name := range slices.Sorted(maps.Keys(plain)) {
@@ -110,6 +122,8 @@ func (b bed) testKeys() (file string, plain map[string]string, err error) {
 			options = "    rotate_on_resume: true\n"
 		case "strict":
 			options = "    resume_active: 409\n"
+		case "limited", "single", "narrow", "hurried":
+			tenant, options = name, "    limits: "+testLimits[name]+"\n"
 		}
 		fmt.Fprintf(&text, "  - name: %s\n    sha256: %s\n    tenant: %s\n%s", name, stack.HashAPIKey(plain[name]), tenant, options)
 	}

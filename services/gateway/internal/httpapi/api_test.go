@@ -61,6 +61,7 @@ func newBench(t testing.TB, o httpapi.Options) *bench {
 			"key-a":      {Name: "a", Tenant: "tenant-a"},
 			"key-b":      {Name: "b", Tenant: "tenant-b"},
 			"key-strict": {Name: "strict", Tenant: "tenant-a", RotateOnResume: true, ResumeActive: 409},
+			"key-tight":  {Name: "tight", Tenant: "tenant-a", Limits: tight},
 		},
 		warm:   []warm.Config{},
 		status: views.Status{Ready: true, Age: 100 * time.Millisecond, Leader: "watcher-0", Sandboxes: 1},

@@ -25,6 +25,7 @@ func (a *api) start(c *call) (any, error) {
 	spec.Lifecycle = c.key.LifecycleOf(spec.Lifecycle)
 	return a.do(c, sandbox.Command{
 		Verb: sandbox.Start, Tenant: c.key.Tenant, SessionID: sessionID, Spec: spec, RotateKey: c.key.RotateOnResume,
+		Limits: c.key.Limits,
 	})
 }
 
@@ -63,10 +64,11 @@ func (a *api) change(verb sandbox.Verb) handler {
 				return nil, err
 			}
 		}
-		return a.do(c, sandbox.Command{
-			Verb: verb, Tenant: v.Tenant, SessionID: v.SessionID, RuntimeID: v.RuntimeID,
-			RotateKey: verb == sandbox.Resume && c.key.RotateOnResume,
-		})
+		cmd := sandbox.Command{Verb: verb, Tenant: v.Tenant, SessionID: v.SessionID, RuntimeID: v.RuntimeID}
+		if verb == sandbox.Resume {
+			cmd.RotateKey, cmd.Limits = c.key.RotateOnResume, c.key.Limits
+		}
+		return a.do(c, cmd)
 	}
 }
 

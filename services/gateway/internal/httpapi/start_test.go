@@ -143,7 +143,7 @@ func TestStartErrors(t *testing.T) {
 	t.Parallel()
 	for code, status := range map[sandbox.Code]int{
 		sandbox.CodeInvalid: 400, sandbox.CodeForbidden: 403, sandbox.CodeNotFound: 404, sandbox.CodeConflict: 409,
-		sandbox.CodeOvertaken: 409, sandbox.CodeQuota: 400, sandbox.CodeTooLarge: 413, sandbox.CodeExpired: 504,
+		sandbox.CodeOvertaken: 409, sandbox.CodeQuota: 400, sandbox.CodeRateLimited: 429, sandbox.CodeTooLarge: 413, sandbox.CodeExpired: 504,
 		sandbox.CodeTimeout: 504, sandbox.CodeUnavailable: 503, sandbox.CodeInternal: 500, "of_tomorrow": 500,
 	} {
 		b := newBench(t, httpapi.Options{})

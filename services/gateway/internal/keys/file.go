@@ -22,6 +22,7 @@ type fileKey struct {
 
 	Lifecycle      *fileLifecycle `yaml:"lifecycle"`
 	LifecycleFixed bool           `yaml:"lifecycle_fixed"`
+	Limits         *fileLimits    `yaml:"limits"`
 }
 
 // fileLifecycle is sandbox.Lifecycle by the names that it has on the wire.
@@ -82,6 +83,11 @@ func (k fileKey) entry() (entry, error) {
 	if err := e.key.Lifecycle.Validate(); err != nil {
 		errs = append(errs, errors.New(sandbox.MessageOf(err)))
 	}
+	limits, err := k.Limits.limits(k.Name)
+	if err != nil {
+		errs = append(errs, err)
+	}
+	e.key.Limits = limits
 	sum, err := hex.DecodeString(k.SHA256)
 	if err != nil || len(sum) != len(e.sum) {
 		errs = append(errs, errors.New("sha256: must be the key's SHA-256 in 64 hex digits"))

@@ -22,6 +22,7 @@ type Key struct {
 	// ResumeActive is the status that answers a resume of what runs already,
 	// 200 or 409; 0: the server's default.
 	ResumeActive int
+	Limits       *sandbox.Limits // nil: none
 	// Lifecycle is of its sandboxes where a request asks for nothing else. With
 	// LifecycleFixed, what a request asks for is passed over.
 	Lifecycle      *sandbox.Lifecycle
@@ -35,6 +36,9 @@ func (k Key) LifecycleOf(asked *sandbox.Lifecycle) *sandbox.Lifecycle {
 	}
 	return asked.Or(k.Lifecycle)
 }
+
+// apiKeyName is the name of the key in API_KEY.
+const apiKeyName = "API_KEY"
 
 // ValidResumeActive reports whether a resume of what runs may be answered so.
 func ValidResumeActive(status int) bool { return status == 200 || status == 409 }
@@ -51,13 +55,13 @@ type Ring struct {
 	entries atomic.Pointer[[]entry]
 }
 
-// New returns the ring of apiKey, which belongs to the default tenant, and of
-// the keys file; either may be "". A file that cannot be used is an error here,
+// New returns the ring of apiKey, which belongs to the default tenant and has
+// these limits, and of the keys file; either may be "". A file that cannot be used is an error here,
 // and only logged later.
-func New(apiKey, path string, log *zap.Logger) (*Ring, error) {
+func New(apiKey string, limits *sandbox.Limits, path string, log *zap.Logger) (*Ring, error) {
 	r := &Ring{}
 	if apiKey != "" {
-		r.fixed = []entry{{sum: sha256.Sum256([]byte(apiKey)), key: Key{Name: "API_KEY", Tenant: sandbox.DefaultTenant}}}
+		r.fixed = []entry{{sum: sha256.Sum256([]byte(apiKey)), key: Key{Name: apiKeyName, Tenant: sandbox.DefaultTenant, Limits: limits}}}
 	}
 	r.entries.Store(&r.fixed)
 	var paths []string
@@ -105,6 +109,9 @@ func (r *Ring) take(files []filewatch.File) error {
 		for _, f := range r.fixed {
 			if e.sum == f.sum {
 				return errors.New("the key of API_KEY stands in the file too")
+			}
+			if e.key.Name == f.key.Name && e.key.Tenant == f.key.Tenant {
+				return errors.New("a key of the file has the name and tenant of API_KEY: both would be counted as one")
 			}
 		}
 	}

@@ -147,7 +147,7 @@ func (k *walk) faults(add adder) {
 	}
 	for slot, w := range k.workers {
 		if w != nil && k.killed > 0 {
-			add(1, func() error { k.killed--; w.kill(); k.workers[slot] = nil; return nil }, "p%d dies before it %s (%s)", slot, w.standing, w.msg.command.Verb)
+			add(1, func() error { k.killed--; k.died = true; w.kill(); k.workers[slot] = nil; return nil }, "p%d dies before it %s (%s)", slot, w.standing, w.msg.command.Verb)
 		}
 	}
 	for i := range k.snap.pods {

@@ -26,6 +26,9 @@ func (k *walk) atRest() error {
 	if err := k.restingOrder(rec); err != nil {
 		return err
 	}
+	if err := k.restingPlaces(rec); err != nil {
+		return err
+	}
 	return k.restingViews(rec, pods, order)
 }
 
