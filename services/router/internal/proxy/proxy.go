@@ -88,10 +88,12 @@ func (h *Handler) pass(out *writer, r *http.Request, t Target) *Answer {
 		return answer
 	}
 	ex := &exchange{
-		target: t, view: v, address: address(v, h.cfg.Ports.Of(t.Service)), publicHost: r.Host,
-		activity: h.cfg.Activity.Begin(v), out: out,
+		target: t, view: v, address: address(v, h.cfg.Ports.Of(t.Service)), publicHost: r.Host, out: out,
 	}
-	defer ex.activity.End()
+	if !activity.IsProbe(r, t.Service, t.Path) {
+		ex.activity = h.cfg.Activity.Begin(v)
+		defer ex.activity.End()
+	}
 	out.activity = &ex.activity
 	gauge := h.cfg.Metrics.inFlight.WithLabelValues(string(t.Service))
 	gauge.Inc()
