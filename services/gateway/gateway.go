@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/sandbar-io/sandbar/pkg/certificate"
 	"github.com/sandbar-io/sandbar/pkg/contract"
 	"github.com/sandbar-io/sandbar/pkg/natsx"
 	"github.com/sandbar-io/sandbar/pkg/obs"
@@ -46,6 +47,7 @@ type Gateway struct {
 	sender   *command.Sender
 	follower *views.Follower
 	ring     *keys.Ring
+	pair     *certificate.Source
 	images   *registry.Client
 	presence command.Presence
 	draining atomic.Bool
@@ -90,12 +92,15 @@ func New(cfg Config, log *zap.Logger) (_ *Gateway, err error) {
 		return nil, err
 	}
 	g.images = registry.New(cfg.RegistryInsecure)
+	if g.pair, err = certificate.Open(cfg.TLS, log); err != nil {
+		return nil, err
+	}
 	g.server = &http.Server{
-		Handler: g.api(cfg), ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout,
+		Handler: g.api(cfg), TLSConfig: g.pair.Config(), ErrorLog: obs.ServerLog(log),
+		ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout,
 		WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
 	}
-	g.server.ErrorLog, err = zap.NewStdLogAt(log, zap.WarnLevel)
-	return g, err
+	return g, nil
 }
 
 func (g *Gateway) api(cfg Config) http.Handler {
@@ -122,6 +127,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	group.Serve(g.server, g.listener, func() { g.draining.Store(true) })
 	group.Add(g.follower.Run)
 	group.Add(g.ring.Watch)
+	group.Add(g.pair.Watch)
 	group.Add(func(ctx context.Context) error { return g.presence.Watch(ctx, g.conn, g.log) })
 	g.log.Info("listening", zap.Stringer("address", g.Addr()))
 	return group.Run()
