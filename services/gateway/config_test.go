@@ -39,8 +39,9 @@ func TestConfigWrong(t *testing.T) {
 			[]string{
 				"SERVER_PORT=70000", "API_KEY= secret-value", "API_KEYS_FILE=" + broken, "VIEW_SEALING_KEY=secret-value",
 				"RESUME_ACTIVE=201", "DEFAULT_IMAGE=Not An Image", "NATS_REPLICAS=2",
+				"TLS_KEY_FILE=none.key",
 			},
-			[]string{"SERVER_PORT", "API_KEY ", "API_KEYS_FILE", "VIEW_SEALING_KEY", "RESUME_ACTIVE", "DEFAULT_IMAGE", "NATS_REPLICAS"},
+			[]string{"SERVER_PORT", "API_KEY ", "API_KEYS_FILE", "VIEW_SEALING_KEY", "RESUME_ACTIVE", "DEFAULT_IMAGE", "NATS_REPLICAS", "TLS_CERT_FILE"},
 		},
 		"no number": {[]string{"SERVER_PORT=x", "API_KEY=k"}, []string{"SERVER_PORT", "VIEW_SEALING_KEY"}},
 	} {
