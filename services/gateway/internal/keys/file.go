@@ -1,20 +1,13 @@
 package keys
 
 import (
-	"bytes"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
-	"regexp"
 
-	"go.yaml.in/yaml/v3"
-
+	"github.com/sandbar-io/sandbar/pkg/filewatch"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
 )
-
-// MaxFile is the largest keys file that is read, in bytes: about 5,000 keys.
-const MaxFile = 1 << 20
 
 type file struct {
 	Keys []fileKey `yaml:"keys"`
@@ -28,21 +21,12 @@ type fileKey struct {
 	ResumeActive   int    `yaml:"resume_active"`
 }
 
-// quoted is where the YAML library cites a value, which may be a key that was
-// put in the wrong place.
-var quoted = regexp.MustCompile("`[^`]*`")
-
 // parse reads a keys file and says all that is wrong with it, without citing a
 // value of it.
 func parse(body []byte) ([]entry, error) {
-	if len(body) > MaxFile {
-		return nil, fmt.Errorf("the file has %d bytes, at most %d are read", len(body), MaxFile)
-	}
 	var f file
-	d := yaml.NewDecoder(bytes.NewReader(body))
-	d.KnownFields(true) // a misspelt option must not be silently off
-	if err := d.Decode(&f); err != nil && !errors.Is(err, io.EOF) {
-		return nil, errors.New(quoted.ReplaceAllString(err.Error(), "…"))
+	if err := filewatch.DecodeYAML(body, &f); err != nil {
+		return nil, err
 	}
 	if len(f.Keys) == 0 {
 		return nil, errors.New("the file holds no keys")

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/sandbar-io/sandbar/pkg/filewatch"
 	"github.com/sandbar-io/sandbar/services/gateway/internal/keys"
 )
 
@@ -75,7 +76,7 @@ func TestNewRefuses(t *testing.T) {
 		"same name":     {"keys:\n" + item("a", "k", "t", "") + item("a", "l", "t", ""), "keys[1]: name"},
 		"same key":      {"keys:\n" + item("a", "k", "t", "") + item("b", "k", "t", ""), `the same as that of "a"`},
 		"API_KEY again": {"keys:\n" + item("a", "plain", "t", ""), "API_KEY"},
-		"too large":     {"keys:\n" + strings.Repeat("#", keys.MaxFile), "at most"},
+		"too large":     {"keys:\n" + strings.Repeat("#", filewatch.MaxFile), "at most"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
