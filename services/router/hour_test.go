@@ -3,107 +3,19 @@ package router_test
 import (
 	"bufio"
 	"context"
-	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/coder/websocket"
-	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/zap"
 
-	"github.com/sandbar-io/sandbar/pkg/certificate"
-	"github.com/sandbar-io/sandbar/pkg/certificate/certtest"
-	"github.com/sandbar-io/sandbar/pkg/sandbox"
-	"github.com/sandbar-io/sandbar/pkg/views"
+	"github.com/sandbar-io/sandbar/pkg/run"
 	"github.com/sandbar-io/sandbar/services/router"
-	"github.com/sandbar-io/sandbar/services/router/internal/activity"
-	"github.com/sandbar-io/sandbar/services/router/internal/proxy"
 )
-
-// wire is a network in memory: inside a bubble an hour on it passes at once.
-type wire struct {
-	accepted chan net.Conn
-	closed   chan struct{}
-}
-
-func newWire() *wire { return &wire{make(chan net.Conn), make(chan struct{})} }
-
-func (w *wire) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	near, far := net.Pipe()
-	select {
-	case w.accepted <- far:
-		return near, nil
-	case <-w.closed:
-		return nil, net.ErrClosed
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-func (w *wire) Accept() (net.Conn, error) {
-	select {
-	case conn := <-w.accepted:
-		return conn, nil
-	case <-w.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (w *wire) Close() error   { close(w.closed); return nil }
-func (w *wire) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
-
-// oneView is a memory of views that nothing changes.
-type oneView struct{ *views.Memory }
-
-func (oneView) ReadIndex(context.Context) error { return nil }
-
-// bubble is the router's own handler and server between a client and a sandbox,
-// all in memory.
-func bubble(t *testing.T, agent http.Handler, pair *certificate.Source) *wire {
-	t.Helper()
-	memory := views.NewMemory()
-	memory.Merge(&sandbox.View{
-		Record: sandbox.RecordName("default", session), Tenant: "default", SessionID: session, RuntimeID: runtimeID,
-		Status: sandbox.StatusRunning, Address: "10.0.0.1", Route: sandbox.Route{Label: session}, Order: 1,
-	}, 1)
-	front, back := newWire(), newWire()
-	handler := proxy.New(proxy.Config{
-		Pattern: sandbox.URLPattern{Scheme: "https", BaseDomain: "sandbar.test", Separator: "."}, Ports: sandbox.DefaultPorts,
-		Views: oneView{memory}, Activity: activity.NewTracker(), Metrics: proxy.NewMetrics(prometheus.NewRegistry()),
-		UpstreamIdle: 4 * time.Second, Log: zap.NewNop(), Dial: back.dial,
-	})
-	// The agent server closes idle connections after 5 s.
-	pod := &http.Server{Handler: agent, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 5 * time.Second}
-	srv := router.NewServer(handler, pair.Config(), zap.NewNop(), handler.CloseUpgraded)
-	ended := make(chan error, 2)
-	go func() { ended <- pod.Serve(back) }()
-	go func() {
-		if srv.TLSConfig != nil {
-			ended <- srv.ServeTLS(front, "", "")
-			return
-		}
-		ended <- srv.Serve(front)
-	}()
-	t.Cleanup(func() {
-		handler.CloseUpgraded()
-		_ = srv.Close()
-		handler.Close()
-		_ = pod.Close()
-		for range 2 {
-			if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
-				t.Error(err)
-			}
-		}
-	})
-	return front
-}
 
 // patient is a sandbox that takes its time.
 var patient = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -131,6 +43,9 @@ var patient = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			_ = flush()
 			<-time.After(10 * time.Minute)
 		}
+	case "/forever":
+		_ = flush()
+		<-r.Context().Done()
 	case "/upload":
 		n, err := io.Copy(io.Discard, r.Body)
 		_, _ = fmt.Fprint(w, n, err)
@@ -147,43 +62,50 @@ var patient = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 // Contract 11, check 63.
 func TestNothingIsCutWithinAnHour(t *testing.T) {
 	t.Parallel()
-	a := certtest.New(t)
-	files, now := a.Write(t.TempDir(), authorityNames...), time.Now()
-	for name, major := range map[string]int{"plain": 0, "TLS, HTTP 1.1": 1, "TLS, HTTP 2": 2} {
-		for what, check := range map[string]func(*testing.T, *http.Client, string){
-			"WebSocket": hourOfWebSocket, "request": quarterOfRequest, "events": hourOfEvents,
-			"upload": hourOfUpload, "unread upload": hourUnread, "idle": reuseAfterIdle,
-		} {
-			if what == "WebSocket" && major == 2 {
-				continue // browsers open it by HTTP/1.1
-			}
-			t.Run(name+", "+what, func(t *testing.T) {
-				t.Parallel()
-				synctest.Test(t, func(t *testing.T) {
-					protocols, url := &http.Protocols{}, secureURL
-					protocols.SetHTTP1(major != 2)
-					protocols.SetHTTP2(major == 2)
-					var pair *certificate.Source
-					if major == 0 {
-						url = strings.Replace(url, "https", "http", 1)
-					} else {
-						var err error
-						if pair, err = certificate.Open(files, zap.NewNop()); err != nil {
-							t.Fatal(err)
-						}
-					}
-					// The certificate is of the clock outside.
-					trust := &tls.Config{RootCAs: a.Pool(), Time: func() time.Time { return now }}
-					transport := &http.Transport{DialContext: bubble(t, patient, pair).dial, Protocols: protocols, TLSClientConfig: trust}
-					defer transport.CloseIdleConnections()
-					check(t, &http.Client{Transport: transport}, url)
-				})
-			})
-		}
+	for what, check := range map[string]func(*testing.T, *http.Client, string){
+		"WebSocket": hourOfWebSocket, "request": quarterOfRequest, "events": hourOfEvents,
+		"upload": hourOfUpload, "unread upload": hourUnread, "idle": reuseAfterIdle,
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			inBubbles(t, func(t *testing.T, c *http.Client, url string, _ func()) { check(t, c, url) })
+		})
 	}
 }
 
+// What does not end is ended, and Kubernetes' grace is not used up.
+func TestDrainEndsInItsBudget(t *testing.T) {
+	t.Parallel()
+	inBubbles(t, func(t *testing.T, c *http.Client, url string, stop func()) {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/forever", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := c.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = res.Body.Close() }()
+		read := make(chan error)
+		go func() {
+			_, err := io.ReadAll(res.Body)
+			read <- err
+		}()
+		begin := time.Now()
+		stop()
+		if took := time.Since(begin); took < run.DrainTimeout || took > run.UnreadyFor+run.DrainTimeout+time.Second {
+			t.Errorf("it took %s", took)
+		}
+		if err := <-read; err == nil {
+			t.Error("the answer looks whole")
+		}
+	})
+}
+
 func hourOfWebSocket(t *testing.T, c *http.Client, url string) {
+	if c.Transport.(*http.Transport).Protocols.HTTP2() {
+		return // browsers open it by HTTP/1.1
+	}
 	ws, _, err := websocket.Dial(t.Context(), strings.Replace(url, "http", "ws", 1)+"/sockets/events/1", &websocket.DialOptions{HTTPClient: c})
 	if err != nil {
 		t.Fatal(err)
