@@ -165,8 +165,10 @@ func TestAStalledUploadStopsNoOther(t *testing.T) {
 	}))
 	c := s.over(2)
 	const size = 16 << 20 // more than all buffers on the way
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
 	upload := func(path string) string {
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, secureURL+path, bytes.NewReader(make([]byte, size)))
+		r, err := http.NewRequestWithContext(ctx, http.MethodPost, secureURL+path, bytes.NewReader(make([]byte, size)))
 		if err != nil {
 			return err.Error()
 		}
