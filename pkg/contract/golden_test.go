@@ -27,7 +27,11 @@ func fullCommand() sandbox.Command {
 			Image: "ghcr.io/openhands/agent-server:1.2", Command: []string{"/agent", "--port", "60000"}, WorkingDir: "/workspace",
 			Environment: map[string]string{"LOG_JSON": "true", "HTML": "<a href=\"x\">&"}, ResourceFactor: 2, RuntimeClass: "sysbox-runc",
 			RunAsUser: ptr[int64](0), RunAsGroup: ptr[int64](10001), FSGroup: ptr[int64](10001), ImagePullPolicy: "Always",
+			Lifecycle: &sandbox.Lifecycle{
+				Idle: ptr[int64](1200), MaxAge: ptr[int64](0), Retention: ptr[int64](864_000), Pending: ptr[int64](900), Unclaimed: ptr[int64](600),
+			},
 		},
+		Limits:    &sandbox.Limits{Key: "team-a", Sandboxes: 10, CPU: 8000, Memory: 16 << 30, StartsPerMinute: 30},
 		RotateKey: true,
 	}
 }
@@ -35,6 +39,7 @@ func fullCommand() sandbox.Command {
 func boundCommand() sandbox.Command {
 	return sandbox.Command{
 		ID: "id", Verb: sandbox.Reconcile, Tenant: "acme", SessionID: "s", RuntimeID: runtimeID, Generation: 1_772_600_767_089, RecordUID: "record-uid", PodUID: "pod-uid",
+		Fence: 1_772_600_767_089_122, Reason: "idle for 20m0s",
 	}
 }
 
@@ -48,7 +53,7 @@ func fullView() *sandbox.View {
 			WorkHosts: map[string]int{"https://work-1-s-abcdefghijklmnop.run.example.org": 12000, "https://work-2-s-abcdefghijklmnop.run.example.org": 12001},
 		},
 		Address: "10.1.2.3", SessionKey: "the-session-key", SealedKey: "c2VhbGVk",
-		RestartCount: 1, RestartReasons: []string{"Error"}, PodLogs: "panic\n", Image: "agent:1", CreatedAt: born, UnreadySince: born.Add(time.Minute),
+		RestartCount: 1, RestartReasons: []string{"Error"}, PodLogs: "panic\n", Image: "agent:1", CreatedAt: born, Served: true, UnreadySince: born.Add(time.Minute),
 		Transitions: []sandbox.Transition{
 			{RuntimeID: runtimeID, Number: 6, Type: sandbox.EventReady, Time: born.Add(time.Second)},
 			{RuntimeID: runtimeID, Number: 7, Type: sandbox.EventUnready, Time: born.Add(time.Minute), Reason: "the readiness probe fails"},
@@ -120,7 +125,8 @@ func TestGolden(t *testing.T) {
 			CommandID: "id", Verb: sandbox.Start, Tenant: "acme", Record: recordName, RuntimeID: runtimeID, Sequence: 1_772_600_767_089_123, Delivered: 6,
 			Error: "not done after 5 deliveries", Time: born,
 		}),
-		"heartbeat": body(contract.Heartbeat{Leader: "watcher-0", Time: born, Complete: true, Created: born}),
+		"heartbeat": body(contract.Heartbeat{Leader: "watcher-0", Time: born, Complete: true, Created: born, Gaps: []sandbox.Gap{{From: born.Add(-time.Hour), To: born}}}),
+		"claim":     body(contract.Claim{RuntimeID: runtimeID, Generation: 1_772_600_767_089}),
 		"activity":  body(contract.Activity{RuntimeID: runtimeID, Last: born}),
 	} {
 		t.Run(name, func(t *testing.T) { golden(t, name+".json", got) })
@@ -156,7 +162,8 @@ func TestGoldenFilesAreWhole(t *testing.T) {
 	full, view := fullCommand(), fullView()
 	bound := boundCommand()
 	full.RuntimeID, full.Generation, full.RecordUID, full.PodUID = bound.RuntimeID, bound.Generation, bound.RecordUID, bound.PodUID
-	for _, v := range []any{full, *full.Spec, *view, view.Route, view.Transitions[1]} {
+	full.Fence, full.Reason = bound.Fence, bound.Reason
+	for _, v := range []any{full, *full.Spec, *full.Spec.Lifecycle, *full.Limits, *view, view.Route, view.Transitions[1]} {
 		rv := reflect.ValueOf(v)
 		for i := range rv.NumField() {
 			if rv.Field(i).IsZero() {
@@ -200,11 +207,11 @@ func TestUnknownMembersAreIgnored(t *testing.T) {
 	if got, err := contract.DecodeView(contract.ViewKey(v.Tenant, v.Record), add(body)); err != nil || !reflect.DeepEqual(got, v) {
 		t.Errorf("view: %+v, %v", got, err)
 	}
-	h := contract.Heartbeat{Leader: "a", Time: born, Complete: true, Created: born}
+	h := contract.Heartbeat{Leader: "a", Time: born, Complete: true, Created: born, Gaps: []sandbox.Gap{{From: born, To: born.Add(1)}}}
 	if body, err = json.Marshal(h); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := contract.DecodeHeartbeat(add(body)); err != nil || got != h {
+	if got, err := contract.DecodeHeartbeat(add(body)); err != nil || !reflect.DeepEqual(got, h) {
 		t.Errorf("heartbeat: %+v, %v", got, err)
 	}
 	e, err := contract.NewEvent(v, v.Transitions[0])

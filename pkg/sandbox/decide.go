@@ -21,6 +21,7 @@ const (
 	OmitFreshList                          // a bucket is complete only after a list that is younger than it
 	OmitUnknownOutcome                     // no reply in time means unknown, never "not done"
 	OmitLiveKeyCreate                      // an absent key is created only for a record that a live GET shows
+	OmitClockFence                         // a clock's command fits only what no client has asked for since
 )
 
 // Has reports whether rule is left out.
@@ -64,12 +65,11 @@ func Decide(r *Record, c Command, f Facts) Effect {
 	if r != nil && c.Verb != Start && r.RuntimeID != c.RuntimeID && !f.Omit.Has(OmitRuntimeID) {
 		return refuse(CodeNotFound, "runtime %s is not there any more", c.RuntimeID)
 	}
-	late := !c.Deadline.IsZero() && !f.Now.Before(c.Deadline)
 	switch c.Verb {
 	case Start:
-		return decideStart(r, c, f, late)
+		return decideStart(r, c, f, late(c, f))
 	case Resume:
-		return decideResume(r, c, f, late)
+		return decideResume(r, c, f, late(c, f))
 	case Pause:
 		return decidePause(r, c, f)
 	case Stop:
@@ -78,6 +78,8 @@ func Decide(r *Record, c Command, f Facts) Effect {
 	}
 	return refuse(CodeInvalid, "unknown verb %q", c.Verb)
 }
+
+func late(c Command, f Facts) bool { return !c.Deadline.IsZero() && !f.Now.Before(c.Deadline) }
 
 // decideOvertaken answers a command whose sequence is not above the fence: its
 // own redelivery, or one that a later command has overtaken. Either way nothing
@@ -214,6 +216,8 @@ func decideBound(r *Record, c Command, f Facts) Effect {
 		}
 		return Effect{}
 	case Pause, Stop:
+		// Who was idle may have work by now, and who was asked for again is in use.
+		fits = fits && !late(c, f) && (c.Fence == r.Fence || f.Omit.Has(OmitClockFence))
 		if !fits || r.Desired == Stopped || r.Desired == wanted(c.Verb) {
 			return Effect{Drop: true}
 		}
@@ -241,6 +245,10 @@ func changed(r *Record, c Command, f Facts) *Record {
 	n := accepted(r, c, f)
 	n.Generation++
 	n.ChangedAt = f.Now
+	n.Reason = ""
+	if c.Bound() {
+		n.Reason = c.Reason
+	}
 	return n
 }
 

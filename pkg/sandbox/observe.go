@@ -47,10 +47,11 @@ func Observe(r *Record, p *Pod, prev *View, order uint64, pol Policy, now time.T
 	}
 	switch r.Desired {
 	case Paused:
-		v.Status, v.PodStatus = StatusPaused, PodNotFound
+		v.Status, v.PodStatus, v.StatusDetail = StatusPaused, PodNotFound, cut(r.Reason)
 		return v, time.Time{}
 	case Stopped:
-		v.Status, v.PodStatus, v.SessionKey = StatusStopped, PodNotFound, ""
+		v.Status, v.PodStatus, v.StatusDetail = StatusStopped, PodNotFound, cut(r.Reason)
+		v.SessionKey = ""
 		return v, time.Time{}
 	case Running:
 	}
@@ -65,6 +66,7 @@ func Observe(r *Record, p *Pod, prev *View, order uint64, pol Policy, now time.T
 	v.RestartReasons = restartReasons(p)
 	again := phase(&v, p, prev, pol, now)
 	v.StatusDetail = cut(v.StatusDetail)
+	v.Served = v.Status == StatusRunning || prev != nil && prev.Served
 	if v.Status != StatusError {
 		v.Address = p.IP
 		return v, again
@@ -250,9 +252,12 @@ func detail(reason, message string) string {
 	return s
 }
 
-func cut(s string) string {
-	if len(s) > maxDetail {
-		s = strings.ToValidUTF8(s[:maxDetail], "")
+func cut(s string) string { return cutTo(s, maxDetail) }
+
+// cutTo is the first bytes of s, at most n, of whole characters.
+func cutTo(s string, n int) string {
+	if len(s) > n {
+		s = strings.ToValidUTF8(s[:n], "")
 	}
 	return s
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/sandbar-io/sandbar/pkg/obs"
 	"github.com/sandbar-io/sandbar/pkg/run"
 	"github.com/sandbar-io/sandbar/pkg/views"
+	"github.com/sandbar-io/sandbar/services/gateway/internal/claims"
 	"github.com/sandbar-io/sandbar/services/gateway/internal/command"
 	"github.com/sandbar-io/sandbar/services/gateway/internal/httpapi"
 	"github.com/sandbar-io/sandbar/services/gateway/internal/keys"
@@ -46,6 +47,7 @@ type Gateway struct {
 	server   *http.Server
 	sender   *command.Sender
 	follower *views.Follower
+	claims   *claims.Writer
 	ring     *keys.Ring
 	pair     *certificate.Source
 	images   *registry.Client
@@ -91,6 +93,7 @@ func New(cfg Config, log *zap.Logger) (_ *Gateway, err error) {
 	if err != nil {
 		return nil, err
 	}
+	g.claims = claims.New(g.conn.JS, log)
 	g.images = registry.New(cfg.RegistryInsecure)
 	if g.pair, err = certificate.Open(cfg.TLS, log); err != nil {
 		return nil, err
@@ -105,7 +108,7 @@ func New(cfg Config, log *zap.Logger) (_ *Gateway, err error) {
 
 func (g *Gateway) api(cfg Config) http.Handler {
 	return httpapi.New(httpapi.Needs{
-		Keys: g.ring, Views: g.follower, Commands: g.sender, Images: g.images,
+		Keys: g.ring, Views: g.follower, Commands: g.sender, Claims: g.claims, Images: g.images,
 		Checks: httpapi.Checks{
 			NATS: g.conn.Healthy, Denied: func() bool { return g.conn.Denied() != "" },
 			Provisioners: g.presence.Present, Draining: g.draining.Load,
@@ -126,6 +129,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	// First, so that what the handlers need outlives the requests.
 	group.Serve(g.server, g.listener, func() { g.draining.Store(true) })
 	group.Add(g.follower.Run)
+	group.Add(g.claims.Run)
 	group.Add(g.ring.Watch)
 	group.Add(g.pair.Watch)
 	group.Add(func(ctx context.Context) error { return g.presence.Watch(ctx, g.conn, g.log) })

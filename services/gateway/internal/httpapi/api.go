@@ -43,6 +43,11 @@ type Commands interface {
 	Do(context.Context, sandbox.Command, command.Origin) (*sandbox.View, error)
 }
 
+// Claims hears which sandboxes clients ask for.
+type Claims interface {
+	Claim(v *sandbox.View)
+}
+
 // Images asks registries.
 type Images interface {
 	Find(ctx context.Context, reference string) (*registry.Image, error)
@@ -61,6 +66,7 @@ type Needs struct {
 	Keys     Keys
 	Views    Views
 	Commands Commands
+	Claims   Claims
 	Images   Images
 	Checks   Checks
 	Metrics  *prometheus.Registry

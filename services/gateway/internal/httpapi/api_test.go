@@ -46,6 +46,7 @@ type bench struct {
 	answer   func(sandbox.Command) (*sandbox.View, error)
 	commands []sandbox.Command
 	origins  []command.Origin
+	claimed  []string // runtime ids
 	image    *registry.Image
 	imageErr error
 }
@@ -69,7 +70,7 @@ func newBench(t testing.TB, o httpapi.Options) *bench {
 		return v, nil
 	}
 	b.Handler = httpapi.New(httpapi.Needs{
-		Keys: b, Views: b, Commands: b, Images: images{b}, Metrics: obs.NewRegistry(), Log: zap.New(core),
+		Keys: b, Views: b, Commands: b, Claims: b, Images: images{b}, Metrics: obs.NewRegistry(), Log: zap.New(core),
 		Checks: httpapi.Checks{
 			NATS: func() error { return b.nats }, Denied: func() bool { return b.denied },
 			Provisioners: func() bool { return !b.absent }, Draining: func() bool { return b.draining },
@@ -101,6 +102,12 @@ func (b *bench) Do(_ context.Context, c sandbox.Command, from command.Origin) (*
 	defer b.mu.Unlock()
 	b.commands, b.origins = append(b.commands, c), append(b.origins, from)
 	return b.answer(c)
+}
+
+func (b *bench) Claim(v *sandbox.View) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.claimed = append(b.claimed, v.RuntimeID)
 }
 
 type images struct{ b *bench }

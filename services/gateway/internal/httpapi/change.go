@@ -20,6 +20,9 @@ func (a *api) start(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	// A client whose first start got no answer in time asks again.
+	a.claim(a.Views.Memory().Session(c.key.Tenant, sessionID))
+	spec.Lifecycle = c.key.LifecycleOf(spec.Lifecycle)
 	return a.do(c, sandbox.Command{
 		Verb: sandbox.Start, Tenant: c.key.Tenant, SessionID: sessionID, Spec: spec, RotateKey: c.key.RotateOnResume,
 	})
@@ -51,6 +54,9 @@ func (a *api) change(verb sandbox.Verb) handler {
 				return object(v), nil
 			}
 			return nil, sandbox.Errorf(sandbox.CodeNotFound, "runtime %s is stopped", runtimeID)
+		}
+		if verb == sandbox.Resume {
+			a.claim(v)
 		}
 		if verb == sandbox.Resume && a.refusesActive(c) {
 			if err := a.notActive(c, runtimeID); err != nil {

@@ -19,6 +19,18 @@ type fileKey struct {
 	Tenant         string `yaml:"tenant"`
 	RotateOnResume bool   `yaml:"rotate_on_resume"`
 	ResumeActive   int    `yaml:"resume_active"`
+
+	Lifecycle      *fileLifecycle `yaml:"lifecycle"`
+	LifecycleFixed bool           `yaml:"lifecycle_fixed"`
+}
+
+// fileLifecycle is sandbox.Lifecycle by the names that it has on the wire.
+type fileLifecycle struct {
+	Idle      *int64 `yaml:"idle_seconds"`
+	MaxAge    *int64 `yaml:"max_age_seconds"`
+	Retention *int64 `yaml:"retention_seconds"`
+	Pending   *int64 `yaml:"pending_seconds"`
+	Unclaimed *int64 `yaml:"unclaimed_seconds"`
 }
 
 // parse reads a keys file and says all that is wrong with it, without citing a
@@ -66,6 +78,10 @@ func (k fileKey) entry() (entry, error) {
 		errs = append(errs, errors.New("resume_active: must be 200 or 409"))
 	}
 	e := entry{key: Key{Name: k.Name, Tenant: k.Tenant, RotateOnResume: k.RotateOnResume, ResumeActive: k.ResumeActive}}
+	e.key.Lifecycle, e.key.LifecycleFixed = (*sandbox.Lifecycle)(k.Lifecycle), k.LifecycleFixed
+	if err := e.key.Lifecycle.Validate(); err != nil {
+		errs = append(errs, errors.New(sandbox.MessageOf(err)))
+	}
 	sum, err := hex.DecodeString(k.SHA256)
 	if err != nil || len(sum) != len(e.sum) {
 		errs = append(errs, errors.New("sha256: must be the key's SHA-256 in 64 hex digits"))

@@ -22,6 +22,18 @@ type Key struct {
 	// ResumeActive is the status that answers a resume of what runs already,
 	// 200 or 409; 0: the server's default.
 	ResumeActive int
+	// Lifecycle is of its sandboxes where a request asks for nothing else. With
+	// LifecycleFixed, what a request asks for is passed over.
+	Lifecycle      *sandbox.Lifecycle
+	LifecycleFixed bool
+}
+
+// LifecycleOf is the lifecycle of a start that asks for one, or for none.
+func (k Key) LifecycleOf(asked *sandbox.Lifecycle) *sandbox.Lifecycle {
+	if k.LifecycleFixed {
+		asked = nil
+	}
+	return asked.Or(k.Lifecycle)
 }
 
 // ValidResumeActive reports whether a resume of what runs may be answered so.

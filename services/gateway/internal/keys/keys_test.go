@@ -72,6 +72,8 @@ func TestNewRefuses(t *testing.T) {
 		"no name":       {"keys:\n" + item("''", "k", "t", ""), "keys[0]: name"},
 		"bad tenant":    {"keys:\n" + item("a", "k", "T_1", ""), "keys[0]: tenant"},
 		"bad status":    {"keys:\n" + item("a", "k", "t", ", resume_active: 201"), "resume_active"},
+		"bad clock":     {"keys:\n" + item("a", "k", "t", ", lifecycle: {idle_seconds: -5}"), "keys[0]: lifecycle: idle_seconds"},
+		"no such clock": {"keys:\n" + item("a", "k", "t", ", lifecycle: {idle: 5}"), "field idle not found"},
 		"plain key":     {"keys:\n  - {name: a, sha256: secret-value, tenant: t}\n", "sha256: must be"},
 		"same name":     {"keys:\n" + item("a", "k", "t", "") + item("a", "l", "t", ""), "keys[1]: name"},
 		"same key":      {"keys:\n" + item("a", "k", "t", "") + item("b", "k", "t", ""), `the same as that of "a"`},

@@ -76,6 +76,10 @@ var rules = []struct {
 		scenario{verbs: []sandbox.Verb{s, x, s}, watchers: 2,
 			guide: []string{`asks gateway 0 to start`, `answers start`, `w1 looks`, `asks gateway 0 to stop`, `deletes the record`, `w0 deletes the key`, `w1 looks`},
 			holds: []hold{{`client asks`, 0}, {`w1 sees`, 2}}}},
+	{"a clock's command fits only what no client asked for since", sandbox.OmitClockFence, []string{"clock"},
+		scenario{verbs: []sandbox.Verb{s, s}, clocks: 1,
+			guide: []string{`asks gateway 0 to start`, `answers start`, `w0's clock publishes`, `asks gateway 1 to start`, `p. acks \(start\)`, `gets pause`},
+			holds: []hold{{`client asks`, 0}, {`clock publishes`, 0}, {`gets pause`, 0}}}},
 }
 
 // walksPerRule bounds the search for a trace. The measured ones need fewer than a
@@ -105,7 +109,7 @@ func TestProtocolHolds(t *testing.T) {
 	}
 	steps, first := 0, seedOf(t)
 	begin := time.Now()
-	all := []scenario{{redelivered: 2, killed: 2, lostAcks: 1, vanishing: 1, failing: 1, wipes: 1, late: 1, restarts: 1, watchers: 2, slow: 50}}
+	all := []scenario{{redelivered: 2, killed: 2, lostAcks: 1, vanishing: 1, failing: 1, wipes: 1, late: 1, restarts: 1, watchers: 2, clocks: 1, slow: 50}}
 	for _, rule := range rules {
 		all = append(all, rule.scenario)
 	}

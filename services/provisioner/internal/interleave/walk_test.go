@@ -32,6 +32,7 @@ type scenario struct {
 	late        int // deadlines that pass
 	restarts    int // of watchers
 	watchers    int
+	clocks      int // pauses that a watcher's clock sends
 	omit        sandbox.Omit
 	// slow is the chance in percent that the first worker is not chosen though
 	// it could move: it becomes the slow one that others overtake.
@@ -59,6 +60,7 @@ type message struct {
 	late      bool
 	outcome   *command.Outcome
 	op        *operation
+	asked     int // of a clock's: how many operations there were when it was sent
 }
 
 // operation is what a client asked for, and what it was told.
