@@ -14,6 +14,8 @@ import (
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
 	"github.com/sandbar-io/sandbar/pkg/settings"
 	"github.com/sandbar-io/sandbar/services/gateway/internal/keys"
+	"github.com/sandbar-io/sandbar/services/gateway/internal/registry"
+	"github.com/sandbar-io/sandbar/services/gateway/internal/warm"
 )
 
 // Config is the gateway's environment. LOG_LEVEL is read by pkg/run.
@@ -28,9 +30,16 @@ type Config struct {
 	SealingKey    string `env:"VIEW_SEALING_KEY"`               // 32 bytes in base64, the same in gateway, provisioner and watcher
 	ResumeActive  int    `env:"RESUME_ACTIVE" envDefault:"200"` // answers a resume of what runs
 
-	RegistryPrefix   string   `env:"REGISTRY_PREFIX"`
-	RegistryInsecure []string `env:"REGISTRY_INSECURE"` // hosts that are spoken to over plain HTTP
-	DefaultImage     string   `env:"DEFAULT_IMAGE"`     // where a start names none
+	RegistryPrefix  string `env:"REGISTRY_PREFIX"`
+	DefaultImage    string `env:"DEFAULT_IMAGE"`             // where a start names none
+	WarmConfigsFile string `env:"WARM_RUNTIME_CONFIGS_FILE"` // see internal/warm
+
+	// What /image_exists asks, and as whom; see internal/registry.
+	RegistryAllow     []string `env:"REGISTRY_ALLOW"`
+	RegistryPrivate   []string `env:"REGISTRY_PRIVATE"`
+	RegistryInsecure  []string `env:"REGISTRY_INSECURE"`
+	RegistryRealms    string   `env:"REGISTRY_REALMS"`
+	RegistryAuthFiles []string `env:"REGISTRY_AUTH_FILES"`
 }
 
 // Validate lists all that is wrong, by name. It never cites a secret.
@@ -49,6 +58,14 @@ func (c Config) Validate() error {
 	if _, err := keys.New(c.APIKey, c.APIKeysFile, zap.NewNop()); err != nil {
 		errs = append(errs, err)
 	}
+	if _, err := warm.New(c.WarmConfigsFile, zap.NewNop()); err != nil {
+		errs = append(errs, err)
+	}
+	if images, err := c.images(zap.NewNop()); err != nil {
+		errs = append(errs, err)
+	} else {
+		images.Close()
+	}
 	if c.SealingKey == "" {
 		wrong("VIEW_SEALING_KEY is not set")
 	} else if _, err := contract.NewSealer(c.SealingKey); err != nil {
@@ -66,3 +83,14 @@ func (c Config) Validate() error {
 }
 
 func (c Config) address() string { return net.JoinHostPort(c.ListenAddress, strconv.Itoa(c.Port)) }
+
+// images is the client of the registries.
+func (c Config) images(log *zap.Logger) (*registry.Client, error) {
+	realms, err := settings.Pairs(c.RegistryRealms)
+	if err != nil {
+		return nil, fmt.Errorf("REGISTRY_REALMS: %w", err)
+	}
+	return registry.New(registry.Rules{
+		Allow: c.RegistryAllow, Private: c.RegistryPrivate, Insecure: c.RegistryInsecure, Realms: realms,
+	}, c.RegistryAuthFiles, log)
+}

@@ -24,6 +24,7 @@ import (
 	"github.com/sandbar-io/sandbar/services/gateway/internal/httpapi"
 	"github.com/sandbar-io/sandbar/services/gateway/internal/keys"
 	"github.com/sandbar-io/sandbar/services/gateway/internal/registry"
+	"github.com/sandbar-io/sandbar/services/gateway/internal/warm"
 )
 
 // Timeouts of a connection. A request is read within readTimeout; then its
@@ -51,6 +52,7 @@ type Gateway struct {
 	ring     *keys.Ring
 	pair     *certificate.Source
 	images   *registry.Client
+	warm     *warm.Set
 	presence command.Presence
 	draining atomic.Bool
 }
@@ -75,6 +77,9 @@ func New(cfg Config, log *zap.Logger) (_ *Gateway, err error) {
 	if g.ring, err = keys.New(cfg.APIKey, cfg.APIKeysFile, log); err != nil {
 		return nil, err
 	}
+	if g.warm, err = warm.New(cfg.WarmConfigsFile, log); err != nil {
+		return nil, err
+	}
 	sealer, err := contract.NewSealer(cfg.SealingKey)
 	if err != nil {
 		return nil, err
@@ -94,7 +99,9 @@ func New(cfg Config, log *zap.Logger) (_ *Gateway, err error) {
 		return nil, err
 	}
 	g.claims = claims.New(g.conn.JS, log)
-	g.images = registry.New(cfg.RegistryInsecure)
+	if g.images, err = cfg.images(log); err != nil {
+		return nil, err
+	}
 	if g.pair, err = certificate.Open(cfg.TLS, log); err != nil {
 		return nil, err
 	}
@@ -108,7 +115,7 @@ func New(cfg Config, log *zap.Logger) (_ *Gateway, err error) {
 
 func (g *Gateway) api(cfg Config) http.Handler {
 	return httpapi.New(httpapi.Needs{
-		Keys: g.ring, Views: g.follower, Commands: g.sender, Claims: g.claims, Images: g.images,
+		Keys: g.ring, Views: g.follower, Commands: g.sender, Claims: g.claims, Images: g.images, Warm: g.warm,
 		Checks: httpapi.Checks{
 			NATS: g.conn.Healthy, Denied: func() bool { return g.conn.Denied() != "" },
 			Provisioners: g.presence.Present, Draining: g.draining.Load,
@@ -132,6 +139,8 @@ func (g *Gateway) Run(ctx context.Context) error {
 	group.Add(g.claims.Run)
 	group.Add(g.ring.Watch)
 	group.Add(g.pair.Watch)
+	group.Add(g.warm.Watch)
+	group.Add(g.images.Watch)
 	group.Add(func(ctx context.Context) error { return g.presence.Watch(ctx, g.conn, g.log) })
 	g.log.Info("listening", zap.Stringer("address", g.Addr()))
 	return group.Run()

@@ -46,6 +46,10 @@ func (b bed) testbedUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	configs, err := b.testConfigs(sandboxImage)
+	if err != nil {
+		return err
+	}
 	stacks := map[string]*stack.Stack{}
 	for _, name := range testStacks {
 		so := stack.Options{
@@ -56,7 +60,7 @@ func (b bed) testbedUp(ctx context.Context) error {
 		switch name {
 		case "main":
 			so.Gateways, so.Provisioners, so.Watchers = 2, 2, 2
-			so.Settings = append(so.Settings, "LEASE_DURATION=5s", "LEASE_RENEW=3s", "LEASE_RETRY=500ms")
+			so.Settings = append(so.Settings, "WARM_RUNTIME_CONFIGS_FILE="+configs, "LEASE_DURATION=5s", "LEASE_RENEW=3s", "LEASE_RETRY=500ms")
 		case "path":
 			so.Settings = append(so.Settings, "RUNTIME_ROUTING_MODE=path")
 		case tlsStack:
@@ -116,6 +120,16 @@ func (b bed) testKeys() (file string, plain map[string]string, err error) {
 	}
 	file = b.path("test", "keys.yaml")
 	return file, plain, os.WriteFile(file, []byte(text.String()), 0o600)
+}
+
+// testConfigs writes the warm-runtime configs of the testbed: the image's own
+// command, and one that is given.
+func (b bed) testConfigs(image string) (file string, err error) {
+	file = b.path("test", "warm-runtime-configs.yaml")
+	return file, os.WriteFile(file, fmt.Appendf(nil, `configs:
+  - {name: v1_current, image: %[1]q, command: null, working_dir: /workspace, environment: {OFFERED: "1", EMPTY: ""}}
+  - {name: with-command, image: %[1]q, command: [/agent, --port, "60000"], working_dir: /, run_as_user: 10001, fs_group: 10001}
+`, image), 0o600)
 }
 
 func (b bed) testbedDown(ctx context.Context) error {

@@ -22,6 +22,7 @@ import (
 	"github.com/sandbar-io/sandbar/services/gateway/internal/httpapi"
 	"github.com/sandbar-io/sandbar/services/gateway/internal/keys"
 	"github.com/sandbar-io/sandbar/services/gateway/internal/registry"
+	"github.com/sandbar-io/sandbar/services/gateway/internal/warm"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -48,6 +49,7 @@ type bench struct {
 	origins  []command.Origin
 	claimed  []string // runtime ids
 	image    *registry.Image
+	warm     []warm.Config
 	imageErr error
 }
 
@@ -60,6 +62,7 @@ func newBench(t testing.TB, o httpapi.Options) *bench {
 			"key-b":      {Name: "b", Tenant: "tenant-b"},
 			"key-strict": {Name: "strict", Tenant: "tenant-a", RotateOnResume: true, ResumeActive: 409},
 		},
+		warm:   []warm.Config{},
 		status: views.Status{Ready: true, Age: 100 * time.Millisecond, Leader: "watcher-0", Sandboxes: 1},
 	}
 	b.answer = func(c sandbox.Command) (*sandbox.View, error) {
@@ -70,7 +73,7 @@ func newBench(t testing.TB, o httpapi.Options) *bench {
 		return v, nil
 	}
 	b.Handler = httpapi.New(httpapi.Needs{
-		Keys: b, Views: b, Commands: b, Claims: b, Images: images{b}, Metrics: obs.NewRegistry(), Log: zap.New(core),
+		Keys: b, Views: b, Commands: b, Claims: b, Images: images{b}, Warm: b, Metrics: obs.NewRegistry(), Log: zap.New(core),
 		Checks: httpapi.Checks{
 			NATS: func() error { return b.nats }, Denied: func() bool { return b.denied },
 			Provisioners: func() bool { return !b.absent }, Draining: func() bool { return b.draining },
@@ -83,6 +86,8 @@ func (b *bench) Find(presented string) (keys.Key, bool) {
 	k, ok := b.keys[presented]
 	return k, ok
 }
+
+func (b *bench) Configs() []warm.Config { return b.warm }
 
 func (b *bench) Memory() *views.Memory { return b.memory }
 func (b *bench) Status() views.Status  { return b.status }
