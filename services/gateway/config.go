@@ -21,6 +21,7 @@ import (
 // Config is the gateway's environment. LOG_LEVEL is read by pkg/run.
 type Config struct {
 	NATS natsx.Config
+	TLS  settings.TLS
 
 	ListenAddress string `env:"LISTEN_ADDRESS"`                 // "": all
 	Port          int    `env:"SERVER_PORT" envDefault:"5000"`  // 0: any that is free
@@ -44,7 +45,7 @@ type Config struct {
 
 // Validate lists all that is wrong, by name. It never cites a secret.
 func (c Config) Validate() error {
-	errs := []error{c.NATS.Validate()}
+	errs := []error{c.NATS.Validate(), c.TLS.Validate()}
 	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if c.Port < 0 || c.Port > 65535 {
 		wrong("SERVER_PORT is %d, must be between 0 and 65535", c.Port)

@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/sandbar-io/sandbar/pkg/certificate"
 	"github.com/sandbar-io/sandbar/pkg/contract"
 	"github.com/sandbar-io/sandbar/pkg/natsx"
 	"github.com/sandbar-io/sandbar/pkg/obs"
@@ -49,6 +50,7 @@ type Gateway struct {
 	follower *views.Follower
 	claims   *claims.Writer
 	ring     *keys.Ring
+	pair     *certificate.Source
 	images   *registry.Client
 	warm     *warm.Set
 	presence command.Presence
@@ -104,12 +106,15 @@ func New(cfg Config, log *zap.Logger) (_ *Gateway, err error) {
 	if g.images, err = cfg.images(log); err != nil {
 		return nil, err
 	}
+	if g.pair, err = certificate.Open(cfg.TLS, log); err != nil {
+		return nil, err
+	}
 	g.server = &http.Server{
-		Handler: g.api(cfg), ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout,
+		Handler: g.api(cfg), TLSConfig: g.pair.Config(), ErrorLog: obs.ServerLog(log),
+		ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout,
 		WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
 	}
-	g.server.ErrorLog, err = zap.NewStdLogAt(log, zap.WarnLevel)
-	return g, err
+	return g, nil
 }
 
 func (g *Gateway) api(cfg Config) http.Handler {
@@ -137,6 +142,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	group.Add(g.follower.Run)
 	group.Add(g.claims.Run)
 	group.Add(g.ring.Watch)
+	group.Add(g.pair.Watch)
 	group.Add(g.warm.Watch)
 	group.Add(g.images.Watch)
 	group.Add(func(ctx context.Context) error { return g.presence.Watch(ctx, g.conn, g.log) })

@@ -20,9 +20,9 @@ import (
 const testInstance = 1
 
 // The stacks of the testbed, by the folder of their state. main has two of each
-// service, and three gateways, on the real node; simulated has kwok's nodes, for scale; path is in
-// path mode on the real node.
-var testStacks = []string{"main", "simulated", "path"}
+// service, and three gateways, on the real node; simulated has kwok's nodes, for
+// scale; path is in path mode on the real node, and tls speaks TLS there.
+var testStacks = []string{"main", "simulated", "path", tlsStack}
 
 func (b bed) testbedUp(ctx context.Context) error {
 	o, err := cluster.Defaults()
@@ -63,6 +63,10 @@ func (b bed) testbedUp(ctx context.Context) error {
 			so.Settings = append(so.Settings, "WARM_RUNTIME_CONFIGS_FILE="+configs, "LEASE_DURATION=5s", "LEASE_RENEW=3s", "LEASE_RETRY=500ms")
 		case "path":
 			so.Settings = append(so.Settings, "RUNTIME_ROUTING_MODE=path")
+		case tlsStack:
+			if err := b.secureStack(&so); err != nil {
+				return err
+			}
 		}
 		b.say("starting the %s stack", name)
 		if stacks[name], err = stack.Start(ctx, so); err != nil {
@@ -88,6 +92,7 @@ func (b bed) testbedUp(ctx context.Context) error {
 		env[prefix+"_API_URL"], env[prefix+"_ROUTER_URL"] = e["API_URL"], e["ROUTER_URL"]
 		env[prefix+"_NAMESPACE"], env[prefix+"_API_KEY"] = e["NAMESPACE"], e["API_KEY"]
 	}
+	b.secureEnv(env, stacks[tlsStack])
 	if err := writeEnv(b.path("test", "env"), env); err != nil {
 		return err
 	}

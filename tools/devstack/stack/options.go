@@ -31,6 +31,8 @@ type Options struct {
 	// Settings are settings of the services, KEY=value; they win over the
 	// stack's own defaults, and not over what wires the services together.
 	Settings []string
+	// Own are settings of one instance, by its name; they win over all others.
+	Own map[string][]string
 	// Failpoints builds the services with their failpoints in.
 	Failpoints bool
 	// Bin is a folder that Build has filled, for several stacks to share; empty:
