@@ -8,23 +8,20 @@ import (
 	"github.com/sandbar-io/sandbar/pkg/contract"
 	"github.com/sandbar-io/sandbar/pkg/natsx"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
-)
-
-// The routing modes.
-const (
-	routeByRouter  = "router"
-	routeByIngress = "ingress"
+	"github.com/sandbar-io/sandbar/pkg/settings"
+	"github.com/sandbar-io/sandbar/services/watcher/internal/reach"
 )
 
 // Config is the watcher's configuration, each from the environment variable of
 // its tag. LOG_LEVEL is read by pkg/run.
 type Config struct {
-	NATS natsx.Config
+	NATS    natsx.Config
+	Routing settings.Routing
+	URL     settings.URL // only where a controller of the cluster leads to sandboxes
 
 	Namespace      string `env:"NAMESPACE" envDefault:"sandbar-sandboxes"`    // of records and sandboxes
 	LeaseNamespace string `env:"LEASE_NAMESPACE" envDefault:"sandbar-system"` // of the services
 	Kubeconfig     string `env:"KUBECONFIG"`                                  // "": in the cluster
-	RoutingMode    string `env:"ROUTING_MODE" envDefault:"router"`            // ingress: sandboxes have Services and Ingresses
 	SealingKey     string `env:"VIEW_SEALING_KEY"`                            // 32 bytes in base64, the same as the gateway's
 	HealthPort     int    `env:"HEALTH_PORT" envDefault:"8081"`               // 0: any
 
@@ -32,6 +29,9 @@ type Config struct {
 	StartGrace     time.Duration `env:"START_GRACE" envDefault:"5m"`
 	Resync         time.Duration `env:"RESYNC" envDefault:"60s"` // compare keys and records, lists and watches
 	PurgeAfter     time.Duration `env:"PURGE_AFTER" envDefault:"60s"`
+
+	RouteCheckAddress string `env:"ROUTE_CHECK_ADDRESS"` // dialled in place of a public URL's host
+	RouteCheckCAFile  string `env:"ROUTE_CHECK_CA_FILE"` // trusted beside the system's roots
 
 	LeaseDuration time.Duration `env:"LEASE_DURATION" envDefault:"15s"`
 	LeaseRenew    time.Duration `env:"LEASE_RENEW" envDefault:"10s"`
@@ -52,8 +52,10 @@ func (c Config) Validate() error {
 	}
 	add(c.Namespace == "", "NAMESPACE is empty")
 	add(c.LeaseNamespace == "", "LEASE_NAMESPACE is empty")
-	add(c.RoutingMode != routeByRouter && c.RoutingMode != routeByIngress,
-		"ROUTING_MODE is %q, must be %s or %s", c.RoutingMode, routeByRouter, routeByIngress)
+	errs = append(errs, c.Routing.Validate(c.URL))
+	if c.Routing.ByController() {
+		errs = append(errs, c.URL.Validate(), c.reach().Validate())
+	}
 	if _, err := contract.NewSealer(c.SealingKey); err != nil {
 		errs = append(errs, fmt.Errorf("VIEW_SEALING_KEY: %w", err))
 	}
@@ -72,5 +74,9 @@ func (c Config) Validate() error {
 }
 
 func (c Config) policy() sandbox.Policy {
-	return sandbox.Policy{ReadinessGrace: c.ReadinessGrace, StartGrace: c.StartGrace}
+	return sandbox.Policy{ReadinessGrace: c.ReadinessGrace, StartGrace: c.StartGrace, VerifyRoute: c.Routing.ByController()}
+}
+
+func (c Config) reach() reach.Config {
+	return reach.Config{URLs: c.URL.Pattern(), Address: c.RouteCheckAddress, CAFile: c.RouteCheckCAFile}
 }

@@ -57,6 +57,8 @@ type Config struct {
 	Policy     sandbox.Policy
 	PurgeAfter time.Duration
 	Workers    int
+	// Routes asks public URLs, where Policy.VerifyRoute is set; else nil.
+	Routes Routes
 }
 
 // A look that failed is done again, at first after minRetry. One that is due
@@ -198,6 +200,9 @@ func (o *Observer) know(key string, revision uint64) {
 }
 
 func (o *Observer) forget(key string) {
+	if o.cfg.Routes != nil {
+		o.cfg.Routes.Drop(key)
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	delete(o.revisions, key)
