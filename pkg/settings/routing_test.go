@@ -29,8 +29,11 @@ func TestRouting(t *testing.T) {
 			if (err == nil) != (c.problem == "") || err != nil && !strings.Contains(err.Error(), c.problem) {
 				t.Errorf("%v, want %q", err, c.problem)
 			}
-			if r.ByController() != c.byController {
-				t.Errorf("by a controller: %t", r.ByController())
+			if r.ByController() != c.byController || r.Verify() {
+				t.Errorf("by a controller: %t, verified without being asked for: %t", r.ByController(), r.Verify())
+			}
+			if r.Check = true; r.Verify() != c.byController {
+				t.Errorf("verified: %t", r.Verify())
 			}
 		})
 	}

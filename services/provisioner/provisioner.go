@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 	"k8s.io/client-go/kubernetes"
+	gateways "sigs.k8s.io/gateway-api/pkg/client/clientset/versioned"
 
 	"github.com/sandbar-io/sandbar/pkg/contract"
 	"github.com/sandbar-io/sandbar/pkg/kube"
@@ -42,6 +43,10 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	if err != nil {
 		return fmt.Errorf("make a Kubernetes client: %w", err)
 	}
+	gw, err := gateways.NewForConfig(rest)
+	if err != nil {
+		return fmt.Errorf("make a client of the Gateway API: %w", err)
+	}
 	health, err := run.ListenHealth(cfg.HealthPort)
 	if err != nil {
 		return err
@@ -55,7 +60,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 		return err
 	}
 	runner := &command.Runner{
-		Cluster: cluster.New(client, objects, cfg.RoutingMode == "ingress"),
+		Cluster: cluster.New(client, gw, objects),
 		Views:   views.NewStore(conn.JS, sealer, 0),
 		Route: func(tenant, sessionID, runtimeID string) sandbox.Route {
 			label := runtimeID
@@ -64,7 +69,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 			}
 			return objects.URLs.NewRoute(label, objects.Ports)
 		},
-		Policy: sandbox.Policy{ReadinessGrace: cfg.ReadinessGrace, StartGrace: cfg.StartGrace},
+		Policy: sandbox.Policy{ReadinessGrace: cfg.ReadinessGrace, StartGrace: cfg.StartGrace, VerifyRoute: cfg.Routing.Verify()},
 		Now:    time.Now,
 	}
 	b := bus.New(conn, runner, cfg.Workers, log)

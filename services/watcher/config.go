@@ -53,7 +53,7 @@ func (c Config) Validate() error {
 	add(c.Namespace == "", "NAMESPACE is empty")
 	add(c.LeaseNamespace == "", "LEASE_NAMESPACE is empty")
 	errs = append(errs, c.Routing.Validate(c.URL))
-	if c.Routing.ByController() {
+	if c.Routing.Verify() {
 		errs = append(errs, c.URL.Validate(), c.reach().Validate())
 	}
 	if _, err := contract.NewSealer(c.SealingKey); err != nil {
@@ -74,7 +74,7 @@ func (c Config) Validate() error {
 }
 
 func (c Config) policy() sandbox.Policy {
-	return sandbox.Policy{ReadinessGrace: c.ReadinessGrace, StartGrace: c.StartGrace, VerifyRoute: c.Routing.ByController()}
+	return sandbox.Policy{ReadinessGrace: c.ReadinessGrace, StartGrace: c.StartGrace, VerifyRoute: c.Routing.Verify()}
 }
 
 func (c Config) reach() reach.Config {

@@ -57,7 +57,7 @@ type service struct {
 	elector  *leader.Elector
 	meter    *meter.Meter
 	faults   *faults.Faults
-	reach    *reach.Client                // nil: the router leads to sandboxes
+	reach    *reach.Client                // nil: nothing is verified
 	guard    atomic.Pointer[bucket.Guard] // of the present term
 }
 
@@ -113,7 +113,7 @@ func connect(cfg Config, log *zap.Logger) (*service, error) {
 		return nil, fmt.Errorf("find the host's name: %w", err)
 	}
 	s := &service{cfg: cfg, identity: host + "-" + sandbox.NewRuntimeID(), log: log, sealer: sealer, client: client, faults: faults.New()}
-	if cfg.Routing.ByController() {
+	if cfg.Routing.Verify() {
 		if s.reach, err = reach.NewClient(cfg.reach()); err != nil {
 			return nil, err
 		}
