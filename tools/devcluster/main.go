@@ -23,7 +23,7 @@ const usage = `usage: devcluster COMMAND [flags]
   status        what runs
   kubectl ...   kubectl as the cluster's admin
   image build   make an image from a static binary or a folder, push it, print its reference
-  binaries      only build Kubernetes, etcd and kwok
+  binaries      only build Kubernetes, etcd, kwok and Traefik
   modules NAME [VERSION]   pin kubernetes, etcd or kwok anew in build/
 
 Flags and their environment variables: devcluster COMMAND --help
