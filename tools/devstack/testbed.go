@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sandbar-io/sandbar/pkg/settings"
 	"github.com/sandbar-io/sandbar/tools/devcluster/cluster"
 	"github.com/sandbar-io/sandbar/tools/devstack/stack"
 )
@@ -21,8 +22,8 @@ const testInstance = 1
 
 // The stacks of the testbed, by the folder of their state. main has two of each
 // service on the real node; simulated has kwok's nodes, for scale; path is in
-// path mode on the real node.
-var testStacks = []string{"main", "simulated", "path"}
+// path mode on the real node; to the sandboxes of the others a controller leads.
+var testStacks = []string{"main", "simulated", "path", ingressStack, gatewayStack}
 
 func (b bed) testbedUp(ctx context.Context) error {
 	o, err := cluster.Defaults()
@@ -59,6 +60,13 @@ func (b bed) testbedUp(ctx context.Context) error {
 			so.Settings = append(so.Settings, "LEASE_DURATION=5s", "LEASE_RENEW=3s", "LEASE_RETRY=500ms")
 		case "path":
 			so.Settings = append(so.Settings, "RUNTIME_ROUTING_MODE=path")
+		case ingressStack:
+			err = b.controlled(ctx, o, settings.ByIngress, &so)
+		case gatewayStack:
+			err = b.controlled(ctx, o, settings.ByGatewayAPI, &so)
+		}
+		if err != nil {
+			return fmt.Errorf("stack %s: %w", name, err)
 		}
 		b.say("starting the %s stack", name)
 		if stacks[name], err = stack.Start(ctx, so); err != nil {
@@ -84,6 +92,8 @@ func (b bed) testbedUp(ctx context.Context) error {
 		env[prefix+"_API_URL"], env[prefix+"_ROUTER_URL"] = e["API_URL"], e["ROUTER_URL"]
 		env[prefix+"_NAMESPACE"], env[prefix+"_API_KEY"] = e["NAMESPACE"], e["API_KEY"]
 	}
+	controlledEnv(env, "INGRESS", stacks[ingressStack])
+	controlledEnv(env, "GATEWAYAPI", stacks[gatewayStack])
 	if err := writeEnv(b.path("test", "env"), env); err != nil {
 		return err
 	}
