@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -26,8 +27,10 @@ type Env struct {
 	SandboxImage string // tools/agentstub
 	MissingImage string // a reference that no registry has
 
-	Simulated Simulated
-	Path      Path
+	Simulated  Simulated
+	Path       Path
+	Ingress    Controlled
+	GatewayAPI Controlled
 }
 
 // Simulated is an installation whose sandboxes land on simulated nodes.
@@ -35,6 +38,34 @@ type Simulated struct{ APIURL, APIKey, Namespace string }
 
 // Path is an installation in path mode.
 type Path struct{ APIURL, APIKey, RouterURL string }
+
+// Controlled is an installation where a controller of the cluster leads to
+// sandboxes; all empty: there is none.
+type Controlled struct {
+	APIURL, APIKey, Namespace string
+	RouterURL                 string // the controller's
+	CAFile                    string // who signed its certificate; "": it has none
+}
+
+// HTTP is a client of its API, which has no TLS, and of its sandboxes, by HTTP/2
+// where they have.
+func (c Controlled) HTTP(baseDomain string) (*http.Client, error) {
+	if c.CAFile == "" {
+		return NewHTTP(baseDomain, c.RouterURL)
+	}
+	out, err := NewSecure(baseDomain, c.RouterURL, c.CAFile, false)
+	if err == nil {
+		out.Transport.(*http.Transport).Protocols.SetHTTP1(true)
+	}
+	return out, err
+}
+
+func (v *variables) controlled(prefix string) Controlled {
+	return Controlled{
+		APIURL: v.values[prefix+"_API_URL"], APIKey: v.values[prefix+"_API_KEY"], Namespace: v.values[prefix+"_NAMESPACE"],
+		RouterURL: v.values[prefix+"_ROUTER_URL"], CAFile: v.values[prefix+"_CA_FILE"],
+	}
+}
 
 // requiredKeys are of the default tenant, of another one, and of one that
 // rotates session keys on resume.
@@ -78,6 +109,7 @@ func ParseEnv(r io.Reader) (Env, error) {
 			APIKey: v.or("PATH_API_KEY", "API_KEY"),
 		},
 	}
+	env.Ingress, env.GatewayAPI = v.controlled("INGRESS"), v.controlled("GATEWAYAPI")
 	env.APIURLs = gateways(v.required("API_URL"), v.required("API_URLS"))
 	env.APIKeys = v.keys(v.required("API_KEY"))
 	if env.Kubeconfig != "" && !filepath.IsAbs(env.Kubeconfig) {
