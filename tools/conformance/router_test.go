@@ -178,7 +178,7 @@ func siblingHosts(t *testing.T, e entrance) {
 	}
 }
 
-func TestPreflightOfRunningPassesWithoutKey(t *testing.T) {
+func TestCheck64PreflightOfRunningPassesWithoutKey(t *testing.T) {
 	declare(t, realNode, 64)
 	t.Parallel()
 	byEachWay(t, func(t *testing.T, e entrance) {
