@@ -16,6 +16,9 @@ type Policy struct {
 	// that cannot be made, is called starting before it is called failed. It
 	// begins when there is a node, and again when a container has ended.
 	StartGrace time.Duration
+	// VerifyRoute is true where a controller of the cluster leads to sandboxes: a
+	// pod that is ready is called so only after its public URL has answered.
+	VerifyRoute bool
 }
 
 // DefaultPolicy is used where nothing is configured.
@@ -62,6 +65,9 @@ func Observe(r *Record, p *Pod, prev *View, order uint64, pol Policy, now time.T
 	if prev != nil && (prev.RuntimeID != r.RuntimeID || prev.Incarnation != r.Incarnation) {
 		prev = nil
 	}
+	if pol.VerifyRoute && prev != nil && (prev.RouteCheck == RouteVerified || prev.Status == StatusRunning) {
+		v.RouteCheck = RouteVerified
+	}
 	v.RestartCount = p.Container.RestartCount
 	v.RestartReasons = restartReasons(p)
 	again := phase(&v, p, prev, pol, now)
@@ -106,6 +112,9 @@ func phase(v *View, p *Pod, prev *View, pol Policy, now time.Time) time.Time {
 			return time.Time{}
 		}
 		v.Status, v.PodStatus = StatusRunning, PodReady
+		if pol.VerifyRoute {
+			verifyRoute(v, p, prev)
+		}
 		return time.Time{}
 	case crashed(p, now):
 		v.Status, v.PodStatus = StatusError, PodCrashLoop

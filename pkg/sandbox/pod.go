@@ -30,6 +30,7 @@ type Pod struct {
 
 	Container Container
 	Logs      string // last lines of a failed container, filled in by the watcher
+	Reach     Reach  // what a look at its public URL came to, filled in by the watcher
 }
 
 // Container is the state of the sandbox's one container.

@@ -95,6 +95,9 @@ type View struct {
 	// readers are still told that it runs.
 	UnreadySince time.Time `json:"unready_since,omitzero"`
 
+	// RouteCheck is what is known of the pod's public URL, where that is asked.
+	RouteCheck RouteCheck `json:"route_check,omitempty"`
+
 	Transitions []Transition `json:"transitions,omitempty"` // the newest last
 }
 
@@ -144,5 +147,5 @@ func SameForReaders(a, b *View) bool {
 		a.PodLogs == b.PodLogs && a.Image == b.Image &&
 		a.Route.Label == b.Route.Label && a.Route.URL == b.Route.URL &&
 		maps.Equal(a.Route.WorkHosts, b.Route.WorkHosts) &&
-		a.Served == b.Served && a.UnreadySince.Equal(b.UnreadySince)
+		a.Served == b.Served && a.UnreadySince.Equal(b.UnreadySince) && a.RouteCheck == b.RouteCheck
 }

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sandbar-io/sandbar/pkg/settings"
 	"github.com/sandbar-io/sandbar/tools/devcluster/cluster"
 	"github.com/sandbar-io/sandbar/tools/devcluster/image"
 	"github.com/sandbar-io/sandbar/tools/devstack/stack"
@@ -56,7 +57,7 @@ func (b bed) up(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	settings, err := stack.SettingsFrom(b.root, os.Environ())
+	own, err := stack.SettingsFrom(b.root, os.Environ())
 	if err != nil {
 		return err
 	}
@@ -64,7 +65,10 @@ func (b bed) up(ctx context.Context) error {
 	so := stack.Options{
 		Dir: b.path("stack"), Repo: b.root, Cluster: c, Log: b.say,
 		APIPort: apiPort + above, RouterPort: routerPort + above, NATSPort: natsPort + above,
-		Settings: append(stack.Placement(len(c.RealNodes) > 0), settings...),
+		Settings: append(stack.Placement(len(c.RealNodes) > 0), own...),
+	}
+	if so.Controller, err = controller(ctx, o, own); err != nil {
+		return err
 	}
 	var errs [4]error
 	so.Gateways, errs[0] = stack.Count("GATEWAYS")
@@ -209,6 +213,43 @@ func keys(m map[string]string) func(func(string) bool) {
 			}
 		}
 	}
+}
+
+// controller is what leads to sandboxes where ROUTING_MODE is not the router's. It
+// takes the certificate that the router would take.
+func controller(ctx context.Context, o cluster.Options, set []string) (stack.Controller, error) {
+	value := func(name string) string {
+		out := ""
+		for _, s := range set {
+			if n, v, _ := strings.Cut(s, "="); n == name {
+				out = v
+			}
+		}
+		return out
+	}
+	if mode := value("ROUTING_MODE"); mode == "" || mode == settings.ByRouter {
+		return stack.Controller{}, nil
+	}
+	if o.Nodes == cluster.Simulated {
+		return stack.Controller{}, errors.New("ROUTING_MODE needs a real node: behind simulated ones nobody answers to a controller")
+	}
+	path, err := cluster.Traefik(ctx, o)
+	if err != nil {
+		return stack.Controller{}, err
+	}
+	c := stack.Controller{Traefik: path, CA: value("ROUTE_CHECK_CA_FILE")}
+	if value("URL_SCHEME") == "https" {
+		// The gateway reads them too; without a router the controller does in its place.
+		for name, into := range map[string]*string{"TLS_CERT_FILE": &c.Cert, "TLS_KEY_FILE": &c.Key} {
+			if *into, err = filepath.Abs(os.Getenv(name)); err != nil || os.Getenv(name) == "" {
+				return c, fmt.Errorf("URL_SCHEME=https needs %s: %w", name, err)
+			}
+		}
+		if c.CA == "" {
+			c.CA = c.Cert // self-signed, or its chain
+		}
+	}
+	return c, nil
 }
 
 func howTo(env map[string]string) string {

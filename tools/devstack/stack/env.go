@@ -3,6 +3,7 @@ package stack
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"strconv"
 )
 
 // Env is what scripts need to know of a stack, as .sandbar/env holds it.
@@ -18,6 +19,13 @@ func (s *Stack) Env(sandboxImage string) map[string]string {
 	}
 	if r := s.Of("router"); len(r) > 0 {
 		env["ROUTER_URL"] = r[0].URL
+	}
+	if s.Controller.Traefik != "" {
+		scheme := "http"
+		if s.Controller.Cert != "" {
+			scheme = "https"
+		}
+		env["ROUTER_URL"] = scheme + "://127.0.0.1:" + strconv.Itoa(s.RouterPort)
 	}
 	return env
 }

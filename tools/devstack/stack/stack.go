@@ -80,6 +80,11 @@ func Start(ctx context.Context, o Options) (*Stack, error) {
 	if err := s.StartNATS(ctx); err != nil {
 		return nil, err
 	}
+	if s.Controller.Traefik != "" {
+		if err := s.StartController(ctx); err != nil {
+			return nil, err
+		}
+	}
 	for _, name := range s.Names() {
 		if err := s.StartService(name); err != nil {
 			return nil, err

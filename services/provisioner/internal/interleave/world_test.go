@@ -23,6 +23,7 @@ import (
 	"github.com/sandbar-io/sandbar/pkg/kube"
 	"github.com/sandbar-io/sandbar/pkg/natsx"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
+	"github.com/sandbar-io/sandbar/pkg/settings"
 	"github.com/sandbar-io/sandbar/pkg/views"
 	"github.com/sandbar-io/sandbar/services/provisioner/internal/cluster"
 	"github.com/sandbar-io/sandbar/services/provisioner/internal/objects"
@@ -75,7 +76,7 @@ func newWorld(t *testing.T) *world {
 	sealer, err := contract.NewSealer(base64.StdEncoding.EncodeToString(make([]byte, 32)))
 	must(t, err)
 	w := &world{client: client, ns: ns.Name, conn: conn, sealer: sealer}
-	w.truth = cluster.New(client, w.config(), false)
+	w.truth = cluster.New(client, nil, w.config())
 	w.store = views.NewStore(conn.JS, sealer, 0)
 	return w
 }
@@ -86,7 +87,7 @@ func (w *world) config() objects.Config {
 		Namespace: w.ns, CPURequest: one, CPULimit: one, MemoryRequest: resource.MustParse("1Gi"), MemoryLimit: resource.MustParse("1Gi"),
 		WorkspaceSize: resource.MustParse("1Gi"), WorkspacePath: "/workspace", AccessMode: corev1.ReadWriteOncePod,
 		Capabilities: objects.ProfileAuto, Ports: sandbox.DefaultPorts,
-		URLs: sandbox.URLPattern{Scheme: "http", BaseDomain: "test.localhost", Separator: "."},
+		RoutingMode: settings.ByRouter, URLs: sandbox.URLPattern{Scheme: "http", BaseDomain: "test.localhost", Separator: "."},
 	}
 }
 

@@ -48,6 +48,8 @@ type Config struct {
 	AppServerPublic string
 	IdleTimeout     time.Duration // told to the sandbox
 
+	RoutingMode        string // of pkg/settings; what a sandbox's route is made of
+	Gateway            Gateway
 	IngressClass       string
 	IngressAnnotations map[string]string
 	IngressTLSSecret   string
