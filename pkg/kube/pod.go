@@ -43,6 +43,10 @@ func PodOf(p *corev1.Pod) sandbox.Pod {
 			}
 		case corev1.PodReady:
 			out.Ready = c.Status == corev1.ConditionTrue
+		case corev1.DisruptionTarget:
+			if c.Status == corev1.ConditionTrue {
+				out.DisruptionReason, out.DisruptionMessage = c.Reason, c.Message
+			}
 		case corev1.ContainersReady:
 			out.ContainersReady = c.Status == corev1.ConditionTrue
 		}

@@ -21,6 +21,7 @@ const (
 	OmitFreshList                          // a bucket is complete only after a list that is younger than it
 	OmitUnknownOutcome                     // no reply in time means unknown, never "not done"
 	OmitLiveKeyCreate                      // an absent key is created only for a record that a live GET shows
+	OmitReplaceEnding                      // a pod that is ending while it is wanted is replaced by the next incarnation's
 )
 
 // Has reports whether rule is left out.
@@ -31,6 +32,7 @@ type Facts struct {
 	Sequence uint64    // the command's place in the stream
 	Now      time.Time // of the decision
 	Failed   bool      // the incarnation that the record wants has failed (see Failed)
+	Ending   bool      // its pod's name is held by one that is going (see Ending)
 	Omit     Omit
 }
 
@@ -123,7 +125,7 @@ func decideStart(r *Record, c Command, f Facts, late bool) Effect {
 			CreatedAt: f.Now, ChangedAt: f.Now,
 		}}
 	case r.Desired == Running && !f.Failed:
-		return Effect{Next: accepted(r, c, f)}
+		return joinOrReplace(r, c, f, late)
 	case late:
 		return expired()
 	case r.Desired == Paused:
@@ -147,12 +149,26 @@ func decideResume(r *Record, c Command, f Facts, late bool) Effect {
 	case r == nil || r.Desired == Stopped:
 		return refuse(CodeNotFound, "runtime %s is stopped", c.RuntimeID)
 	case r.Desired == Running && !f.Failed:
-		return Effect{Next: accepted(r, c, f)}
+		return joinOrReplace(r, c, f, late)
 	case late:
 		return expired()
 	}
 	return run(r, c, f)
 }
+
+// joinOrReplace: what runs already is left as it is, but for a pod that is
+// ending. Nobody knows when that is over (its node may be lost), and its name is
+// taken till then: the next incarnation takes its place.
+func joinOrReplace(r *Record, c Command, f Facts, late bool) Effect {
+	if !replacesEnding(f) || late {
+		return Effect{Next: accepted(r, c, f)}
+	}
+	e := run(r, c, f)
+	e.RotateKey = false // for its client it was running
+	return e
+}
+
+func replacesEnding(f Facts) bool { return f.Ending && !f.Omit.Has(OmitReplaceEnding) }
 
 // run makes the record running under a new incarnation: a pod of the old one
 // that is still ending, or a command that still means it, must not be taken for
@@ -212,7 +228,13 @@ func decideBound(r *Record, c Command, f Facts) Effect {
 		if !fits {
 			return Effect{Drop: true}
 		}
-		return Effect{}
+		if r.Desired != Running || !replacesEnding(f) {
+			return Effect{}
+		}
+		n := changed(r, c, f)
+		n.Fence = r.Fence
+		n.Incarnation++
+		return Effect{Next: n}
 	case Pause, Stop:
 		if !fits || r.Desired == Stopped || r.Desired == wanted(c.Verb) {
 			return Effect{Drop: true}

@@ -27,6 +27,9 @@ type Pod struct {
 	Ready            bool
 	ContainersReady  bool
 
+	DisruptionReason  string // of the DisruptionTarget condition: who takes it away, EvictionByEvictionAPI, …
+	DisruptionMessage string
+
 	Container Container
 	Logs      string // last lines of a failed container, filled in by the watcher
 }

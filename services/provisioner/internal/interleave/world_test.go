@@ -125,6 +125,16 @@ func (w *world) status(ctx context.Context, p *sandbox.Pod, patch string) error 
 	return err
 }
 
+// evict has a pod deleted, with its grace period.
+func (w *world) evict(ctx context.Context, p *sandbox.Pod) error {
+	uid := types.UID(p.UID)
+	err := w.client.CoreV1().Pods(w.ns).Delete(ctx, p.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}})
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil
+	}
+	return err
+}
+
 // gone ends a pod, as the kubelet does after its grace period.
 func (w *world) gone(ctx context.Context, p *sandbox.Pod) error {
 	zero, uid := int64(0), types.UID(p.UID)
