@@ -85,7 +85,8 @@ func (w *world) config() objects.Config {
 	return objects.Config{
 		Namespace: w.ns, CPURequest: one, CPULimit: one, MemoryRequest: resource.MustParse("1Gi"), MemoryLimit: resource.MustParse("1Gi"),
 		WorkspaceSize: resource.MustParse("1Gi"), WorkspacePath: "/workspace", AccessMode: corev1.ReadWriteOncePod,
-		Capabilities: objects.ProfileAuto, Ports: sandbox.DefaultPorts,
+		TerminationGrace: 10 * time.Second, // 0: no pod would ever be ending
+		Capabilities:     objects.ProfileAuto, Ports: sandbox.DefaultPorts,
 		URLs: sandbox.URLPattern{Scheme: "http", BaseDomain: "test.localhost", Separator: "."},
 	}
 }
