@@ -205,13 +205,14 @@ func TestCheck38CrashLoopAndOOM(t *testing.T) {
 	})
 }
 
-// endContainer has the stub of a sandbox end by itself.
+// endContainer has the stub of a sandbox end by itself. It may be gone before its
+// answer is there.
 func (r *rig) endContainer(t *testing.T, rt client.Runtime) {
 	t.Helper()
 	agent := client.NewAgent(r.http, rt.URL, rt.SessionAPIKey)
 	answer, err := agent.Do(t.Context(), client.Request{Method: http.MethodPost, Path: "/crash"})
-	if err != nil || answer.Status != http.StatusAccepted {
-		t.Fatal(answer, err)
+	if err == nil && answer.Status >= http.StatusMultipleChoices && answer.Status != http.StatusBadGateway {
+		t.Fatal(answer)
 	}
 }
 
