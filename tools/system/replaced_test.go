@@ -33,7 +33,9 @@ func TestCheck67StartOfAFailedOne(t *testing.T) {
 		shows func(client.Runtime) bool
 	}{
 		{"crash loop", r.crash, waits("CrashLoopBackOff"), shows("error", "crashloopbackoff", "exit code")},
-		{"evicted", r.overflow, isFailed, shows("error", "failed", "Evicted: ", "ephemeral")},
+		// The kubelet leaves of an eviction what the container's own end was, where
+		// that was a good one: Completed. The word Evicted is in an Event only.
+		{"evicted", r.overflow, isOver, shows("error", "failed", "exit code")},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

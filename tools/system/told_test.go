@@ -143,7 +143,9 @@ func isReady(p *corev1.Pod) bool {
 	return false
 }
 
-func isFailed(p *corev1.Pod) bool { return p.Status.Phase == corev1.PodFailed }
+func isOver(p *corev1.Pod) bool {
+	return p.Status.Phase == corev1.PodFailed || p.Status.Phase == corev1.PodSucceeded
+}
 
 func isEnding(p *corev1.Pod) bool { return p.DeletionTimestamp != nil }
 
