@@ -58,12 +58,13 @@ func Observe(r *Record, p *Pod, prev *View, order uint64, pol Policy, now time.T
 		return v, time.Time{}
 	case Running:
 	}
-	if p == nil || p.Terminating { // a pod that is being deleted is not there
-		v.Status, v.PodStatus = StatusStarting, PodNotFound
-		return v, time.Time{}
-	}
 	if prev != nil && (prev.RuntimeID != r.RuntimeID || prev.Incarnation != r.Incarnation) {
 		prev = nil
+	}
+	v.Served = prev != nil && prev.Served
+	if p == nil || p.Terminating { // a pod that is being deleted is not there
+		v.Status, v.PodStatus, v.StatusDetail = StatusStarting, PodNotFound, cut(absence(p, prev))
+		return v, time.Time{}
 	}
 	if pol.VerifyRoute && prev != nil && (prev.RouteCheck == RouteVerified || prev.Status == StatusRunning) {
 		v.RouteCheck = RouteVerified
@@ -72,7 +73,7 @@ func Observe(r *Record, p *Pod, prev *View, order uint64, pol Policy, now time.T
 	v.RestartReasons = restartReasons(p)
 	again := phase(&v, p, prev, pol, now)
 	v.StatusDetail = cut(v.StatusDetail)
-	v.Served = v.Status == StatusRunning || prev != nil && prev.Served
+	v.Served = v.Served || v.Status == StatusRunning
 	if v.Status != StatusError {
 		v.Address = p.IP
 		return v, again
@@ -84,6 +85,23 @@ func Observe(r *Record, p *Pod, prev *View, order uint64, pol Policy, now time.T
 	return v, again
 }
 
+// absence is why a sandbox that is to run has no pod, as far as that is known:
+// what takes it away, or what was said before it was gone.
+func absence(p *Pod, prev *View) string {
+	switch {
+	case p != nil && p.DisruptionReason != "":
+		return detail(p.DisruptionReason, p.DisruptionMessage)
+	case p != nil:
+		return podEnds
+	case prev != nil && prev.Status == StatusStarting && prev.PodStatus == PodNotFound:
+		return prev.StatusDetail
+	}
+	return ""
+}
+
+// podEnds is the detail of a pod that somebody deleted without a word.
+const podEnds = "the pod is being deleted"
+
 // Failed reports whether readers are told that the pod has failed, so that a
 // start or resume replaces it.
 func Failed(r *Record, p *Pod, pol Policy, now time.Time) bool {
@@ -92,6 +110,13 @@ func Failed(r *Record, p *Pod, pol Policy, now time.Time) bool {
 	}
 	v, _ := Observe(r, p, nil, 0, pol, now)
 	return v.Status == StatusError
+}
+
+// Ending reports whether the pod that has the name of the record's is not its
+// pod for long: it is being deleted, or the collector takes it, which another
+// record of the same sandbox has left.
+func Ending(r *Record, p *Pod) bool {
+	return r != nil && p != nil && (p.Terminating || p.RecordUID != r.UID)
 }
 
 // phase fills in status, pod status and detail of a pod that exists.

@@ -113,6 +113,14 @@ func (v *View) Clone() *View {
 	return &c
 }
 
+// Refused says of a sandbox that waits for a pod why it gets none. Observe keeps
+// it until there is one.
+func (v *View) Refused(why string) {
+	if why != "" && v.Status == StatusStarting && v.PodStatus == PodNotFound {
+		v.StatusDetail = cut(why)
+	}
+}
+
 // Newer compares two views of one record by (generation, incarnation, order):
 // above 0 if a is newer than b, below 0 if it is older. Order is the pod's
 // resourceVersion or, where there is no pod, that of the list that showed it.

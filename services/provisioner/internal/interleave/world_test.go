@@ -86,7 +86,8 @@ func (w *world) config() objects.Config {
 	return objects.Config{
 		Namespace: w.ns, CPURequest: one, CPULimit: one, MemoryRequest: resource.MustParse("1Gi"), MemoryLimit: resource.MustParse("1Gi"),
 		WorkspaceSize: resource.MustParse("1Gi"), WorkspacePath: "/workspace", AccessMode: corev1.ReadWriteOncePod,
-		Capabilities: objects.ProfileAuto, Ports: sandbox.DefaultPorts,
+		TerminationGrace: 10 * time.Second, // 0: no pod would ever be ending
+		Capabilities:     objects.ProfileAuto, Ports: sandbox.DefaultPorts,
 		RoutingMode: settings.ByRouter, URLs: sandbox.URLPattern{Scheme: "http", BaseDomain: "test.localhost", Separator: "."},
 	}
 }
@@ -121,6 +122,16 @@ func (w *world) setFailed(ctx context.Context, p *sandbox.Pod) error {
 func (w *world) status(ctx context.Context, p *sandbox.Pod, patch string) error {
 	_, err := w.client.CoreV1().Pods(w.ns).Patch(ctx, p.Name, types.StrategicMergePatchType, []byte(patch), metav1.PatchOptions{}, "status")
 	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+// evict has a pod deleted, with its grace period.
+func (w *world) evict(ctx context.Context, p *sandbox.Pod) error {
+	uid := types.UID(p.UID)
+	err := w.client.CoreV1().Pods(w.ns).Delete(ctx, p.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}})
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
 		return nil
 	}
 	return err
