@@ -55,18 +55,19 @@ func Observe(r *Record, p *Pod, prev *View, order uint64, pol Policy, now time.T
 		return v, time.Time{}
 	case Running:
 	}
+	if prev != nil && (prev.RuntimeID != r.RuntimeID || prev.Incarnation != r.Incarnation) {
+		prev = nil
+	}
+	v.Served = prev != nil && prev.Served
 	if p == nil || p.Terminating { // a pod that is being deleted is not there
 		v.Status, v.PodStatus = StatusStarting, PodNotFound
 		return v, time.Time{}
-	}
-	if prev != nil && (prev.RuntimeID != r.RuntimeID || prev.Incarnation != r.Incarnation) {
-		prev = nil
 	}
 	v.RestartCount = p.Container.RestartCount
 	v.RestartReasons = restartReasons(p)
 	again := phase(&v, p, prev, pol, now)
 	v.StatusDetail = cut(v.StatusDetail)
-	v.Served = v.Status == StatusRunning || prev != nil && prev.Served
+	v.Served = v.Served || v.Status == StatusRunning
 	if v.Status != StatusError {
 		v.Address = p.IP
 		return v, again
