@@ -53,6 +53,9 @@ const (
 	// askAgain is when one that did not answer, or not in time, is asked again. A
 	// failed answer changes nothing.
 	askAgain = 15 * time.Second
+	// firstPodWithin is how much later than the record its first pod is made, the
+	// difference of two machines' clocks included.
+	firstPodWithin = 5 * time.Minute
 	// clockPatience is how long a clock's command may wait for a provisioner: it
 	// rests on what was seen when it was sent.
 	clockPatience = 10 * time.Second
@@ -72,10 +75,10 @@ func DueBy(r *Record, p *Pod, v *View, s Signs, server Clocks, line Timeline, no
 	case Running:
 		w.after(r.ChangedAt, w.clocks.MaxAge, Pause, "it ran for %v, the longest allowed")
 		if !served(v, p) {
-			w.after(r.ChangedAt, w.clocks.Pending, w.undo(), "it was not ready within %v", because(v))
+			w.after(r.ChangedAt, w.clocks.Pending, w.undo(p), "it was not ready within %v", because(v))
 		}
 		if s.Known && !s.Claimed && s.Traffic.Before(r.ChangedAt) {
-			w.after(later(r.ChangedAt, s.Floor), w.clocks.Unclaimed, w.undo(), "nobody asked for it within %v")
+			w.after(later(r.ChangedAt, s.Floor), w.clocks.Unclaimed, w.undo(p), "nobody asked for it within %v")
 		}
 		w.idle(p, v, s)
 	case Stopped:
@@ -123,10 +126,13 @@ func (w *clockwork) send(verb Verb, reason string) {
 	w.due.Ask = false
 }
 
-// undo is how a beginning that came to nothing is taken back: a sandbox that has
-// never been another goes, with its empty volume; any other keeps its volume.
-func (w *clockwork) undo() Verb {
-	if w.r.CreatedAt.Equal(w.r.ChangedAt) {
+// undo is how a beginning that came to nothing is taken back: a sandbox that is
+// seen to be in its first pod goes, with its empty volume. Any other keeps its
+// volume: one that was resumed, and one whose pod is gone or came much later than
+// the record, for it may have served before and the view that said so was lost.
+func (w *clockwork) undo(p *Pod) Verb {
+	first := p != nil && p.CreatedAt.Sub(w.r.ChangedAt) < firstPodWithin
+	if first && w.r.CreatedAt.Equal(w.r.ChangedAt) {
 		return Stop
 	}
 	return Pause

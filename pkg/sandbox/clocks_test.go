@@ -94,7 +94,9 @@ func TestDueBy(t *testing.T) {
 		"pending":                                 {v: starts, p: newPod(), s: used, after: 59 * minute, again: hour},
 		"pending too long, for the first time":    {v: starts, p: newPod(), s: used, after: hour, verb: sandbox.Stop, reason: "it was not ready within 1h0m0s: Unschedulable: 0/3 nodes"},
 		"pending too long, after a resume":        {r: resumed, v: starts, p: newPod(), s: used, after: hour, verb: sandbox.Pause, reason: "it was not ready within 1h0m0s"},
-		"no pod for too long":                     {v: seen(sandbox.StatusStarting, sandbox.PodNotFound), s: used, after: hour, verb: sandbox.Stop, reason: "it was not ready within 1h0m0s"},
+		"no pod for too long":                     {v: seen(sandbox.StatusStarting, sandbox.PodNotFound), s: used, after: hour, verb: sandbox.Pause, reason: "it was not ready within 1h0m0s"},
+		"a pod that came much later":              {v: starts, p: newPod(func(p *sandbox.Pod) { p.CreatedAt = at(50 * minute) }), s: used, after: hour, verb: sandbox.Pause, reason: "it was not ready within 1h0m0s"},
+		"its pod was lost after it had served":    {v: seen(sandbox.StatusStarting, sandbox.PodNotFound, func(v *sandbox.View) { v.Served = true }), s: told(used, 3*hour, 0), after: 3 * hour, again: 3*hour + 20*minute},
 		"served once, and the view was lost":      {v: seen(sandbox.StatusStarting, sandbox.PodRunning), p: newPod(scheduled, running(born), started, unready), s: used, after: 2 * hour, ask: true, again: 2*hour + 15*time.Second},
 		"restarted, and the view was lost":        {v: seen(sandbox.StatusStarting, sandbox.PodRunning), p: newPod(scheduled, running(born), restarted(1, nil)), s: used, after: 2 * hour, ask: true, again: 2*hour + 15*time.Second},
 		"a ready one is not pending":              {v: runs, p: readyAt(0), s: told(used, 90*minute, 0), after: 90 * minute, again: 110 * minute},
@@ -194,6 +196,11 @@ func TestServedLastsForAnIncarnation(t *testing.T) {
 	}
 	if !v.Served || v.Status != sandbox.StatusStarting {
 		t.Errorf("%s, served %v", v.Status, v.Served)
+	}
+	for _, gone := range []*sandbox.Pod{nil, newPod(scheduled, running(born), ready, terminating)} { // and another is made
+		if v, _ = sandbox.Observe(r, gone, &v, 0, sandbox.DefaultPolicy, at(3*time.Hour)); !v.Served || v.PodStatus != sandbox.PodNotFound {
+			t.Errorf("its pod is gone: %s, served %v", v.PodStatus, v.Served)
+		}
 	}
 	next := newRecord(func(r *sandbox.Record) { r.Incarnation, r.Generation = 2, 1002 })
 	if v, _ = sandbox.Observe(next, nil, &v, 0, sandbox.DefaultPolicy, at(4*time.Hour)); v.Served {

@@ -91,6 +91,28 @@ func TestTake(t *testing.T) {
 	}
 }
 
+// A place that was noted without asking is counted, and no other rests on it.
+func TestNoted(t *testing.T) {
+	t.Parallel()
+	l := of("a")
+	l.note(ticket("x", 5), now)
+	if err := l.take(ticket("b", 6), sandbox.Limits{Sandboxes: 2}, now); !errors.Is(err, errFull) {
+		t.Errorf("it is not counted: %v", err)
+	}
+	if err := l.take(ticket("x", 7), sandbox.Limits{Sandboxes: 1}, now); !errors.Is(err, errFull) {
+		t.Errorf("a place rests on one that was only noted: %v", err)
+	}
+	if err := l.take(ticket("x", 7), sandbox.Limits{CPU: 1500}, now); !errors.Is(err, errFull) {
+		t.Errorf("processors rest on what was only noted: %v", err)
+	}
+	if err := l.take(ticket("x", 7), sandbox.Limits{Sandboxes: 2}, now); err != nil {
+		t.Errorf("its own noted place is in its way: %v", err)
+	}
+	if err := l.take(ticket("x", 8), sandbox.Limits{Sandboxes: 1}, now); err != nil {
+		t.Errorf("what was asked for is not kept: %v", err)
+	}
+}
+
 // Without a limit on sandboxes there is one all the same: the ledger's own size.
 func TestTakeIsBounded(t *testing.T) {
 	t.Parallel()
