@@ -84,7 +84,7 @@ func (b bed) testbedUp(ctx context.Context) error {
 		env[prefix+"_API_URL"], env[prefix+"_ROUTER_URL"] = e["API_URL"], e["ROUTER_URL"]
 		env[prefix+"_NAMESPACE"], env[prefix+"_API_KEY"] = e["NAMESPACE"], e["API_KEY"]
 	}
-	if err := writeEnv(b.path("test", "env"), env); err != nil {
+	if err := stack.WriteEnv(b.path("test", "env"), env); err != nil {
 		return err
 	}
 	b.say("the testbed is up: %s", b.path("test", "env"))

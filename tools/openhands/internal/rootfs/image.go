@@ -1,0 +1,49 @@
+package rootfs
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+
+	"github.com/sandbar-io/sandbar/tools/devcluster/image"
+)
+
+// Push pushes the image of a set of packages: Debian, and the packages in its
+// virtual environment. It returns the reference.
+func (c Cache) Push(ctx context.Context, registry, set string) (string, error) {
+	root, err := c.Root(ctx)
+	if err != nil {
+		return "", err
+	}
+	packages, err := c.Packages(ctx, set)
+	if err != nil {
+		return "", err
+	}
+	below, err := c.layer(ctx, "root", root, "")
+	if err != nil {
+		return "", err
+	}
+	above, err := c.layer(ctx, set, packages, Packages)
+	if err != nil {
+		return "", err
+	}
+	return image.Push(ctx, registry, image.Spec{
+		Name: "openhands-" + set, Layers: []string{below, above}, Entrypoint: []string{Launcher},
+		User: fmt.Sprintf("%[1]d:%[1]d", UserID), WorkingDir: "/", Env: Env,
+	})
+}
+
+// Env keeps the packages from what only a machine with the internet gives them.
+var Env = []string{
+	"LITELLM_LOCAL_MODEL_COST_MAP=True", // else it waits for a download on each start
+	"OPENHANDS_SUPPRESS_BANNER=1",
+}
+
+// layer is the file of a folder as a layer of an image.
+func (c Cache) layer(ctx context.Context, name, folder, prefix string) (string, error) {
+	const file = "layer.tar.gz"
+	dir, err := c.ensure(ctx, "layer-"+name, keyOf(filepath.Base(folder), prefix), func(_ context.Context, dir string) error {
+		return image.Pack(folder, prefix, filepath.Join(dir, file))
+	})
+	return filepath.Join(dir, file), err
+}
