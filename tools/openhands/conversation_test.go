@@ -3,8 +3,13 @@
 package main_test
 
 import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"strconv"
@@ -62,10 +67,8 @@ func converse(t *testing.T, model map[string]any, number int, stream bool) {
 	t.Helper()
 	n := strconv.Itoa(number)
 	session := newSession(t)
-	config := map[string]any{"session_id": session, "n": number, "stream": stream}
-	for name, value := range model {
-		config[name] = value
-	}
+	config := maps.Clone(model)
+	maps.Copy(config, map[string]any{"session_id": session, "n": number, "stream": stream})
 	told := drive(t, "sdk", "conversation.py", config)
 	told.want(t, facts{"file": "squares: " + llm.Sum(n), "kept": true})
 	for name, answer := range map[string]string{
@@ -96,4 +99,52 @@ func TestTenConversationsAtOnce(t *testing.T) {
 	if answers, _ := m.Answers(); answers != 6*sessions {
 		t.Errorf("the model answered %d times, want %d", answers, 6*sessions)
 	}
+}
+
+// A first process leaves a conversation and its sandbox paused; a second one knows the two
+// ids, and goes on.
+func TestConversationOverTwoProcesses(t *testing.T) {
+	t.Parallel()
+	t.Attr("conformance", "66 real node")
+	_, config := model(t)
+	session, word := newSession(t), rand.Text()
+	maps.Copy(config, map[string]any{"session_id": session, "n": 23, "secret": word})
+	first := drive(t, "sdk", "leave.py", config)
+	if r, err := api().Session(t.Context(), session); err != nil || r.Status != "paused" {
+		t.Fatalf("a workspace that pauses at its end: %+v, %v", r, err)
+	}
+	comeBack(t, first, config, word)
+}
+
+// comeBack goes on where leave.py ended.
+func comeBack(t *testing.T, first facts, config map[string]any, word string) {
+	t.Helper()
+	config["conversation_id"] = first["conversation_id"]
+	second := drive(t, "sdk", "come_back.py", config)
+	second.want(t, facts{"events": first["events"]})
+	digest := sha256.Sum256([]byte(word))
+	for name, answer := range map[string]string{
+		"second": "Below 23 it is still " + llm.Sum("23") + ".",
+		"word":   hex.EncodeToString(digest[:]),
+	} {
+		half, _ := second[name].(map[string]any)
+		facts(half).want(t, facts{"status": "finished", "answer": answer})
+	}
+}
+
+func TestPausedInTheMiddleOfARun(t *testing.T) {
+	t.Parallel()
+	t.Attr("conformance", "66 real node")
+	m, config := model(t)
+	var held sync.Once
+	m.Before = func(ctx context.Context, r llm.Request) {
+		if r.Results() == 1 {
+			held.Do(func() { <-ctx.Done() }) // until the sandbox is gone
+		}
+	}
+	maps.Copy(config, map[string]any{"session_id": newSession(t), "n": 29})
+	told := drive(t, "sdk", "interrupted.py", config)
+	told.want(t, facts{"while_running": "running", "kept": true})
+	first, _ := told["first"].(map[string]any)
+	facts(first).want(t, facts{"status": "finished", "answer": "The squares below 29 sum up to " + llm.Sum("29") + "."})
 }

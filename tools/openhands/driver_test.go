@@ -57,6 +57,7 @@ func driveWith(t *testing.T, packages, script string, config map[string]any, env
 	if err != nil {
 		t.Fatalf("%s: %v after %s\n%s\n%s", script, err, took.Round(time.Second), out.String(), tail(logs.String()))
 	}
+	t.Logf("%s took %s\n%s", script, took.Round(time.Second), tail(logs.String()))
 	judge(t, script, logs.String(), expected)
 	told := facts{}
 	for line := range strings.Lines(out.String()) {

@@ -2,34 +2,12 @@
 resume, and the same conversation goes on."""
 
 from driver import config, run, tell, workspace
-from pydantic import SecretStr
+from talk import agent, ids, talk
 
-from openhands.sdk import LLM, Agent, Conversation, Tool
-from openhands.sdk.conversation import get_agent_final_response
-from openhands.tools.file_editor import FileEditorTool
-from openhands.tools.terminal import TerminalTool
+from openhands.sdk import Conversation
 
 n = config["n"]
 tokens = []
-llm = LLM(
-    model=config["llm_model"],
-    base_url=config["llm_url"],
-    api_key=SecretStr(config["llm_key"]),
-    stream=config["stream"],
-    usage_id="agent",
-)
-agent = Agent(llm=llm, tools=[Tool(name=TerminalTool.name), Tool(name=FileEditorTool.name)])
-
-
-def talk(conversation, text):
-    conversation.send_message(text)
-    conversation.run(timeout=300)
-    return {
-        "status": conversation.state.execution_status.value,
-        "answer": get_agent_final_response(conversation.state.events),
-        "events": len(conversation.state.events),
-    }
-
 
 with workspace() as space:
     conversation = Conversation(
@@ -40,12 +18,11 @@ with workspace() as space:
     )
     tell(first=talk(conversation, f"Squares below {n}"))
     tell(file=run(space, "cat /workspace/project/result.txt"))
-    before = [e.id for e in conversation.state.events]
+    before = ids(conversation)
 
     space.pause()
     space.resume()
 
     tell(second=talk(conversation, f"Once more below {n}"))
-    after = [e.id for e in conversation.state.events]
-    tell(kept=after[: len(before)] == before, tokens=len(tokens))
+    tell(kept=ids(conversation)[: len(before)] == before, tokens=len(tokens))
     conversation.close()

@@ -95,6 +95,11 @@ func TestTheScriptFollowsTheResults(t *testing.T) {
 		if tool, _ := ask(t, server.URL, stream, so...); tool != "terminal" {
 			t.Errorf("stream=%t: the second task begins with %s", stream, tool)
 		}
+		digest := strings.Repeat("0a", 32)
+		so = append(so, message("user", "Digest of the word 4"), message("tool", "\n"+digest+"  -\n"))
+		if tool, arguments := ask(t, server.URL, stream, so...); tool != "finish" || arguments["message"] != digest {
+			t.Errorf("stream=%t: of the digest it says %s %v", stream, tool, arguments)
+		}
 		if p := model.Problems(); len(p) > 0 {
 			t.Errorf("stream=%t: problems %q", stream, p)
 		}
