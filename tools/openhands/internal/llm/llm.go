@@ -5,6 +5,7 @@
 package llm
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -19,8 +20,9 @@ const Model = "openai/scripted"
 // Server is the model. Its zero value is ready; Key is the bearer token it wants.
 type Server struct {
 	Key string
-	// Before is called before each answer, with what was asked; it may hold it up.
-	Before func(Request)
+	// Before is called before each answer, with what was asked. It may hold it up until
+	// the client is gone, which ends the context.
+	Before func(context.Context, Request)
 
 	mu       sync.Mutex
 	problems []string
@@ -38,6 +40,17 @@ type Request struct {
 			Name string `json:"name"`
 		} `json:"function"`
 	} `json:"tools"`
+}
+
+// Results are how many tool results it holds.
+func (r Request) Results() int {
+	count := 0
+	for _, m := range r.Messages {
+		if m.Role == "tool" {
+			count++
+		}
+	}
+	return count
 }
 
 // Message is one of a conversation.
@@ -70,7 +83,8 @@ func (t *Text) UnmarshalJSON(raw []byte) error {
 	return nil
 }
 
-// Answers are how many it has given, and how many of them as a stream.
+// Answers are how many steps of the script it has given, and how many of them as a
+// stream.
 func (s *Server) Answers() (all, streamed int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -112,7 +126,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if s.Before != nil {
-		s.Before(request)
+		s.Before(r.Context(), request)
+	}
+	if len(request.Tools) == 0 { // the agent server asks for a conversation's title
+		if err := title(w, request); err != nil && r.Context().Err() == nil {
+			s.note("title: %v", err)
+		}
+		return
 	}
 	call, err := next(request)
 	if err != nil {
@@ -146,48 +166,60 @@ func finish(message string) Call {
 	return Call{"finish", map[string]any{"message": message}}
 }
 
-// step is one answer: what the result before it must hold, and the call.
+// step is one answer: what the result before it must hold, and the call, of the
+// task's number and what was found in that result.
 type step struct {
 	after *regexp.Regexp // nil: nothing was called before
-	call  func(n string) Call
+	call  func(n, found string) Call
 }
 
 const folder = "/workspace/project"
+
+// Word is the name of the secret whose digest a user may ask for.
+const Word = "DEPLOY_WORD"
 
 // tasks are what a user may ask, by the words in front of a number.
 var tasks = map[string]func(sum string) []step{
 	"Squares below": func(sum string) []step {
 		return []step{
-			{nil, func(n string) Call {
+			{nil, func(n, _ string) Call {
 				return Call{"file_editor", map[string]any{
 					"command": "create", "path": folder + "/squares.py",
 					"file_text": "print('squares:', sum(i * i for i in range(" + n + ")))\n",
 				}}
 			}},
-			{regexp.MustCompile(`created successfully`), func(string) Call {
+			{regexp.MustCompile(`created successfully`), func(_, _ string) Call {
 				return Call{"terminal", map[string]any{"command": "python3 " + folder + "/squares.py | tee " + folder + "/result.txt"}}
 			}},
-			{regexp.MustCompile(`squares: ` + sum), func(string) Call {
+			{regexp.MustCompile(`squares: ` + sum), func(_, _ string) Call {
 				return Call{"file_editor", map[string]any{"command": "view", "path": folder + "/result.txt"}}
 			}},
-			{regexp.MustCompile(`squares: ` + sum), func(n string) Call {
+			{regexp.MustCompile(`squares: ` + sum), func(n, _ string) Call {
 				return finish("The squares below " + n + " sum up to " + sum + ".")
 			}},
 		}
 	},
 	"Once more below": func(sum string) []step {
 		return []step{
-			{nil, func(string) Call {
+			{nil, func(_, _ string) Call {
 				return Call{"terminal", map[string]any{"command": "cat " + folder + "/result.txt && python3 " + folder + "/squares.py"}}
 			}},
-			{regexp.MustCompile(`(?s)squares: ` + sum + `.*squares: ` + sum), func(n string) Call {
+			{regexp.MustCompile(`(?s)squares: ` + sum + `.*squares: ` + sum), func(n, _ string) Call {
 				return finish("Below " + n + " it is still " + sum + ".")
 			}},
 		}
 	},
+	"Digest of the word": func(string) []step {
+		return []step{
+			{nil, func(_, _ string) Call { // by its digest, as the agent server hides the word itself
+				return Call{"terminal", map[string]any{"command": `printf %s "$` + Word + `" | sha256sum`}}
+			}},
+			{regexp.MustCompile(`[0-9a-f]{64}`), func(_, found string) Call { return finish(found) }},
+		}
+	},
 }
 
-var asked = regexp.MustCompile(`(Squares below|Once more below) (\d+)`)
+var asked = regexp.MustCompile(`(Squares below|Once more below|Digest of the word) (\d+)`)
 
 // next is the script: the last task, and the step by the results since.
 func next(r Request) (Call, error) {
@@ -226,11 +258,14 @@ func answer(r Request, found []string, since []Message) (Call, error) {
 	if done >= len(steps) {
 		return Call{}, fmt.Errorf("%q is done, and asked for again", found[0])
 	}
-	s := steps[done]
-	if s.after != nil && !s.after.MatchString(last) {
+	s, result := steps[done], ""
+	if s.after != nil {
+		result = s.after.FindString(last)
+	}
+	if s.after != nil && result == "" {
 		return Call{}, fmt.Errorf("%q, step %d: the tool said %.400q, want %s", found[0], done, last, s.after)
 	}
-	call := s.call(found[2])
+	call := s.call(found[2], result)
 	for _, tool := range r.Tools {
 		if tool.Function.Name == call.Tool {
 			return call, nil

@@ -2,6 +2,7 @@ package llm
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -35,6 +36,20 @@ func whole(w http.ResponseWriter, model, id string, c Call) error {
 		"choices": []object{{
 			"index": 0, "finish_reason": "tool_calls",
 			"message": object{"role": "assistant", "content": "Next step.", "tool_calls": []object{call}},
+		}},
+	})
+}
+
+// title answers a request that offers no tools, which is never streamed.
+func title(w http.ResponseWriter, r Request) error {
+	if r.Stream {
+		return errors.New("a request without tools wants a stream")
+	}
+	w.Header().Set("Content-Type", "application/json")
+	return json.NewEncoder(w).Encode(object{
+		"id": "chatcmpl-title", "object": "chat.completion", "created": 1, "model": r.Model, "usage": usage,
+		"choices": []object{{
+			"index": 0, "finish_reason": "stop", "message": object{"role": "assistant", "content": "Squares"},
 		}},
 	})
 }
