@@ -133,6 +133,7 @@ func addUser(root string) error {
 	for file, line := range map[string]string{
 		"etc/passwd": fmt.Sprintf("openhands:x:%[1]d:%[1]d::%s:/bin/bash\n", UserID, home),
 		"etc/group":  fmt.Sprintf("openhands:x:%d:\n", UserID),
+		"etc/shadow": "openhands:*:1::::::\n", // su takes nobody who is not in it
 	} {
 		f, err := os.OpenFile(filepath.Join(root, file), os.O_APPEND|os.O_WRONLY, 0)
 		if err != nil {

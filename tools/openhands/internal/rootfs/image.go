@@ -3,6 +3,7 @@ package rootfs
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 
 	"github.com/sandbar-io/sandbar/tools/devcluster/image"
@@ -27,10 +28,39 @@ func (c Cache) Push(ctx context.Context, registry, set string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return image.Push(ctx, registry, image.Spec{
+	spec := image.Spec{
 		Name: "openhands-" + set, Layers: []string{below, above}, Entrypoint: []string{Launcher},
 		User: fmt.Sprintf("%[1]d:%[1]d", UserID), WorkingDir: "/", Env: Env,
+	}
+	if set == Legacy {
+		top, err := c.micromamba(ctx)
+		if err != nil {
+			return "", err
+		}
+		// Root, as in the image that was published for this client: its server becomes
+		// the user of the client's command by su.
+		spec.Layers, spec.Entrypoint, spec.User = append(spec.Layers, top), nil, "0:0"
+	}
+	return image.Push(ctx, registry, spec)
+}
+
+// Legacy is the set of the legacy client, and of the server that it starts in the sandbox.
+const Legacy = "legacy"
+
+// micromamba is a layer with a stand-in for the program that the legacy client's command
+// names: "micromamba run -n openhands poetry run python …" runs the Python that is here.
+func (c Cache) micromamba(ctx context.Context) (string, error) {
+	const (
+		program = "/openhands/micromamba/bin/micromamba"
+		script  = "#!/bin/sh\nshift 6\nexec " + Python + " \"$@\"\n"
+	)
+	dir, err := c.ensure(ctx, "micromamba", keyOf(script), func(_ context.Context, dir string) error {
+		return os.WriteFile(filepath.Join(dir, filepath.Base(program)), []byte(script), 0o755)
 	})
+	if err != nil {
+		return "", err
+	}
+	return c.layer(ctx, "micromamba", dir, filepath.Dir(program))
 }
 
 // Env keeps the packages from what only a machine with the internet gives them.

@@ -21,16 +21,19 @@ func (c Cache) Lock(ctx context.Context, folder, name string) error {
 		return fmt.Errorf("lock: %w", err)
 	}
 	defer os.RemoveAll(work)
-	rest, sources := splitLock(string(wanted))
-	lines, err := c.lockSources(ctx, work, sources)
+	p := split(string(wanted))
+	lines, err := c.lockSources(ctx, work, p.sources)
 	if err != nil {
 		return err
 	}
-	if _, err := c.buildWheels(ctx, work, sources); err != nil {
+	if _, err := c.buildWheels(ctx, work, p.sources); err != nil {
+		return err
+	}
+	if err := c.takeOlder(ctx, work, p.older); err != nil {
 		return err
 	}
 	list, report := filepath.Join(work, "wanted.txt"), filepath.Join(work, "report.json")
-	if err := os.WriteFile(list, []byte(rest+sources), 0o644); err != nil {
+	if err := os.WriteFile(list, []byte(p.wheels+p.sources+p.older), 0o644); err != nil {
 		return fmt.Errorf("lock: %w", err)
 	}
 	args := forTheRoot("--dry-run", "--ignore-installed", "--report", report, "--find-links", work, "--target", work, "-r", list)
@@ -43,6 +46,13 @@ func (c Cache) Lock(ctx context.Context, folder, name string) error {
 	}
 	for _, line := range resolved {
 		name, _, _ := strings.Cut(line, " ")
+		bare, _, _ := strings.Cut(name, "==")
+		if slices.Contains(p.without, bare) {
+			continue
+		}
+		if strings.Contains(p.older, name+"\n") {
+			line += olderMark
+		}
 		if !slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, name+" ") }) {
 			lines = append(lines, line)
 		}

@@ -17,12 +17,19 @@ import (
 
 // requirements holds two files for each set of packages: NAME.in says what is wanted,
 // NAME.lock is all of it with versions and hashes, as Lock wrote it. In both, a line
-// that ends in sourceMark is of a package that is published as source only.
+// that ends in sourceMark is of a package that is published as source only, and one that
+// ends in olderMark of one whose wheels name an older Python, though they hold no
+// machine code. In NAME.in a line of "!" and a name leaves a package out of the lock: one
+// that is large, and that nothing imports which runs here.
 //
 //go:embed requirements
 var requirements embed.FS
 
-const sourceMark = "  # source"
+const (
+	sourceMark = "  # source"
+	olderMark  = "  # python " + older
+	older      = "3.12"
+)
 
 //go:embed packages.go
 var packagesSource string
@@ -63,13 +70,16 @@ func (c Cache) installPackages(ctx context.Context, locked, dir string) error {
 		return fmt.Errorf("packages: %w", err)
 	}
 	defer os.RemoveAll(work)
-	wheels, sources := splitLock(locked)
-	built, err := c.buildWheels(ctx, work, sources)
+	p := split(locked)
+	built, err := c.buildWheels(ctx, work, p.sources)
 	if err != nil {
 		return err
 	}
+	if err := c.takeOlder(ctx, work, p.older); err != nil {
+		return err
+	}
 	list := filepath.Join(work, "requirements.txt")
-	if err := os.WriteFile(list, []byte(wheels+built), 0o644); err != nil {
+	if err := os.WriteFile(list, []byte(p.wheels+built+p.older), 0o644); err != nil {
 		return fmt.Errorf("packages: %w", err)
 	}
 	return c.pip(ctx, append(forTheRoot("--find-links", work, "--target", dir, "-r", list), "--no-deps", "--no-compile", "--require-hashes")...)
@@ -81,17 +91,64 @@ func forTheRoot(more ...string) []string {
 	return append([]string{"install", "--python-version", python, "--only-binary=:all:"}, more...)
 }
 
-func splitLock(locked string) (wheels, sources string) {
-	for line := range strings.Lines(locked) {
+// parts are the lines of a list of requirements by how they are installed.
+type parts struct {
+	wheels, sources, older string
+	without                []string
+}
+
+func split(list string) (p parts) {
+	for line := range strings.Lines(list) {
 		text := strings.TrimSuffix(line, "\n")
 		if source, ok := strings.CutSuffix(text, sourceMark); ok {
-			sources += source + "\n"
-			continue
+			p.sources += source + "\n"
+		} else if wheel, ok := strings.CutSuffix(text, olderMark); ok {
+			p.older += wheel + "\n"
+		} else if name, ok := strings.CutPrefix(text, "!"); ok {
+			p.without = append(p.without, name)
+		} else {
+			p.wheels += text + "\n"
 		}
-		wheels += text + "\n"
 	}
-	return wheels, sources
+	return p
 }
+
+// takeOlder downloads wheels of an older Python into dir under the names of wheels of any:
+// their content, and so their hash, stays what was published.
+func (c Cache) takeOlder(ctx context.Context, dir, lines string) error {
+	if lines == "" {
+		return nil
+	}
+	from := filepath.Join(dir, "older")
+	list := filepath.Join(dir, "older.txt")
+	if err := os.WriteFile(list, []byte(lines), 0o644); err != nil {
+		return fmt.Errorf("packages: %w", err)
+	}
+	args := []string{
+		"download", "--no-deps", "--only-binary=:all:", "--implementation", "cp", "--python-version", older,
+		"--abi", "cp" + strings.ReplaceAll(older, ".", ""), "-d", from, "-r", list,
+	}
+	if strings.Contains(lines, "--hash=") {
+		args = append(args, "--require-hashes")
+	}
+	if err := c.pip(ctx, args...); err != nil {
+		return err
+	}
+	found, err := filepath.Glob(filepath.Join(from, "*.whl"))
+	if err != nil {
+		return err
+	}
+	for _, wheel := range found {
+		parts := strings.SplitN(filepath.Base(wheel), "-", 3)
+		if err := os.Rename(wheel, filepath.Join(dir, parts[0]+"-"+parts[1]+anyPython)); err != nil {
+			return fmt.Errorf("packages: %w", err)
+		}
+	}
+	return nil
+}
+
+// anyPython is how the name of a wheel ends that holds no machine code.
+const anyPython = "-py3-none-any.whl"
 
 // buildWheels makes wheels of the packages that are published as source only. They
 // must be pure Python: this machine's Python is another than the folder's. It returns the
@@ -114,7 +171,7 @@ func (c Cache) buildWheels(ctx context.Context, dir, sources string) (string, er
 	if err := c.pip(ctx, append(args, "--build-constraint", with, "-w", dir, "-r", list)...); err != nil {
 		return "", err
 	}
-	found, err := filepath.Glob(filepath.Join(dir, "*-py3-none-any.whl"))
+	found, err := filepath.Glob(filepath.Join(dir, "*"+anyPython))
 	if err != nil {
 		return "", err
 	}
