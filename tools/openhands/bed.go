@@ -68,8 +68,12 @@ func (b bed) up(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.say("pushing the image of the agent server")
+	b.say("pushing the images of the agent server and of the legacy client's server")
 	image, err := b.cache.Push(ctx, c.Registry, set)
+	if err != nil {
+		return err
+	}
+	legacy, err := b.cache.Push(ctx, c.Registry, rootfs.Legacy)
 	if err != nil {
 		return err
 	}
@@ -92,7 +96,7 @@ func (b bed) up(ctx context.Context) error {
 		return err
 	}
 	env := s.Env(image)
-	env["ROTATING_API_KEY"] = rotating
+	env["ROTATING_API_KEY"], env["LEGACY_IMAGE"] = rotating, legacy
 	env["HOST_IP"], env["RESOLV_CONF"] = c.HostIP, c.ResolvConf
 	for name, folder := range folders {
 		env[name] = folder

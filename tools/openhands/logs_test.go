@@ -3,6 +3,7 @@
 package main_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"regexp"
 	"slices"
@@ -36,10 +37,16 @@ func judge(t *testing.T, script, logs string, expected []expectation) {
 	}
 }
 
-// harmless lines are of the clients' own logger, at a level below warning.
+// harmless lines are of the clients' own loggers, at a level below warning. The SDK's
+// calls it levelname, those of the app server and the legacy client level.
 func harmless(line string) bool {
 	var entry struct {
 		Level string `json:"levelname"`
+		Other string `json:"level"`
 	}
-	return json.Unmarshal([]byte(line), &entry) == nil && (entry.Level == "INFO" || entry.Level == "DEBUG")
+	if json.Unmarshal([]byte(line), &entry) != nil {
+		return false
+	}
+	level := cmp.Or(entry.Level, entry.Other)
+	return level == "INFO" || level == "DEBUG"
 }

@@ -50,6 +50,7 @@ func connect() (err error) {
 	for _, name := range []string{
 		"API_URL", "API_KEY", "ROTATING_API_KEY", "ROUTER_URL", "BASE_DOMAIN", "KUBECONFIG", "NAMESPACE",
 		"SANDBOX_IMAGE", "HOST_IP", "RESOLV_CONF", "ROOT", "PACKAGES_sdk",
+		"LEGACY_IMAGE", "PACKAGES_appserver", "PACKAGES_legacy",
 	} {
 		if bed.env[name] == "" {
 			missing = append(missing, fmt.Errorf("%s is missing in %s", name, file))

@@ -6,13 +6,18 @@ standard error. A driver uses what the packages publish, unmodified, and nothing
 """
 
 import json
+import os
 import sys
 
 config = json.load(sys.stdin)
 
+# Some clients log to standard output. It becomes standard error, before they are imported.
+facts_out = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
+
 
 def tell(**facts):
-    print(json.dumps(facts), flush=True)
+    print(json.dumps(facts), file=facts_out, flush=True)
 
 
 def workspace(**more):
