@@ -115,8 +115,16 @@ func TestEverySetIsLocked(t *testing.T) {
 				t.Errorf("%s.lock: %q is not NAME==VERSION with its hash", set, line)
 			}
 		}
-		wheels, sources := splitLock(string(wanted))
-		for line := range strings.Lines(wheels + sources) {
+		w, l := split(string(wanted)), split(string(locked))
+		for _, name := range w.without {
+			if strings.Contains("\n"+string(locked), "\n"+name+"==") {
+				t.Errorf("%s is to be left out, and is in %s.lock", name, set)
+			}
+		}
+		if strings.Count(w.older, "\n") != strings.Count(l.older, "\n") {
+			t.Errorf("%s.in wants %q for an older Python, the lock %q", set, w.older, l.older)
+		}
+		for line := range strings.Lines(w.wheels + w.sources + w.older) {
 			if pin := strings.TrimSpace(line); strings.Contains(pin, "==") && !strings.Contains("\n"+string(locked), "\n"+normal(pin)+" ") {
 				t.Errorf("%s.lock is older than %s.in: it has no %s", set, set, normal(pin))
 			}
@@ -124,11 +132,12 @@ func TestEverySetIsLocked(t *testing.T) {
 	}
 }
 
-func TestSplitLock(t *testing.T) {
+func TestSplit(t *testing.T) {
 	t.Parallel()
-	wheels, sources := splitLock("a==1 --hash=x\nb==2 --hash=y  # source\nc==3\n")
-	if wheels != "a==1 --hash=x\nc==3\n" || sources != "b==2 --hash=y\n" {
-		t.Errorf("wheels %q, sources %q", wheels, sources)
+	got := split("a==1 --hash=x\nb==2 --hash=y  # source\nc==3\nd==4 --hash=z  # python 3.12\n!e\n")
+	if got.wheels != "a==1 --hash=x\nc==3\n" || got.sources != "b==2 --hash=y\n" || got.older != "d==4 --hash=z\n" ||
+		!slices.Equal(got.without, []string{"e"}) {
+		t.Errorf("parts %+v", got)
 	}
 }
 
