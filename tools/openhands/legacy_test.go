@@ -15,6 +15,7 @@ func legacy(more ...string) []string {
 		"SANDBOX_API_KEY=" + bed.env["API_KEY"],
 		"SANDBOX_RUNTIME_CONTAINER_IMAGE=" + bed.env["LEGACY_IMAGE"],
 		"SANDBOX_RUNTIME_STARTUP_ENV_VARS={'GREETING': 'hello'}",
+		"SANDBOX_REMOTE_RUNTIME_INIT_TIMEOUT=400", // seconds: the first start on a node pulls the image
 		"ENABLE_BROWSER=false",
 		"FILE_STORE_PATH=/tmp/openhands",
 	}, more...)

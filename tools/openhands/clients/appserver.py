@@ -21,7 +21,8 @@ async def ask(call):
 
 
 async def running(id):
-    return await ask(lambda s: s.wait_for_sandbox_running(id, httpx_client=s.httpx_client))
+    """Wait as the app server does, but for long: the first start on a node pulls the image."""
+    return await ask(lambda s: s.wait_for_sandbox_running(id, timeout=400, httpx_client=s.httpx_client))
 
 
 def url(sandbox):
