@@ -102,7 +102,7 @@ func (b bed) testbedUp(ctx context.Context) error {
 	b.secureEnv(env, stacks[tlsStack])
 	controlledEnv(env, "INGRESS", stacks[ingressStack])
 	controlledEnv(env, "GATEWAYAPI", stacks[gatewayStack])
-	if err := writeEnv(b.path("test", "env"), env); err != nil {
+	if err := stack.WriteEnv(b.path("test", "env"), env); err != nil {
 		return err
 	}
 	b.say("the testbed is up: %s", b.path("test", "env"))

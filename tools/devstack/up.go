@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/sandbar-io/sandbar/pkg/settings"
@@ -89,7 +88,7 @@ func (b bed) up(ctx context.Context) error {
 		return err
 	}
 	env := s.Env(sandboxImage)
-	if err := writeEnv(b.path("env"), env); err != nil {
+	if err := stack.WriteEnv(b.path("env"), env); err != nil {
 		return err
 	}
 	fmt.Fprint(b.out, howTo(env))
@@ -191,28 +190,6 @@ func (b bed) logs(ctx context.Context, args []string) error {
 	cmd := exec.CommandContext(ctx, "tail", "-n", "100", "-F", s.LogPath(args[0]))
 	cmd.Stdout, cmd.Stderr = b.out, b.out
 	return cmd.Run()
-}
-
-// writeEnv writes KEY=value lines, whole or not at all. They hold the API key.
-func writeEnv(path string, env map[string]string) error {
-	var text strings.Builder
-	for _, k := range slices.Sorted(keys(env)) {
-		fmt.Fprintf(&text, "%s=%s\n", k, env[k])
-	}
-	if err := os.WriteFile(path+".new", []byte(text.String()), 0o600); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return os.Rename(path+".new", path)
-}
-
-func keys(m map[string]string) func(func(string) bool) {
-	return func(yield func(string) bool) {
-		for k := range m {
-			if !yield(k) {
-				return
-			}
-		}
-	}
 }
 
 // controller is what leads to sandboxes where ROUTING_MODE is not the router's. It

@@ -115,6 +115,12 @@ func (b *builder) install(ctx context.Context) error {
 	return nil
 }
 
+// CacheDir is the folder of what is built once for this machine.
+func CacheDir() (string, error) {
+	dir, err := binaries.CacheDir()
+	return filepath.Dir(dir), err
+}
+
 func openCache(o Options) (binaries.Cache, error) {
 	dir, err := binaries.CacheDir()
 	if err != nil {

@@ -366,20 +366,22 @@ func TestCapabilities(t *testing.T) {
 	const none, some, runtimes = "drop ALL", "drop ALL, add CHOWN,DAC_OVERRIDE,FOWNER,FSETID,KILL,NET_BIND_SERVICE,SETGID,SETUID", "the runtime's"
 	for name, tt := range map[string]struct {
 		profile objects.Profile
+		root    bool
 		user    *int64
 		want    string
 	}{
-		"auto, a user":        {objects.ProfileAuto, ptr[int64](10001), none},
-		"auto, root":          {objects.ProfileAuto, ptr[int64](0), some},
-		"auto, the image's":   {objects.ProfileAuto, nil, none},
-		"restricted, root":    {objects.ProfileRestricted, ptr[int64](0), none},
-		"baseline, a user":    {objects.ProfileBaseline, ptr[int64](10001), some},
-		"runtime, root":       {objects.ProfileRuntime, ptr[int64](0), runtimes},
-		"runtime, no user":    {objects.ProfileRuntime, nil, runtimes},
-		"restricted, no user": {objects.ProfileRestricted, nil, none},
+		"auto, a user":                       {objects.ProfileAuto, true, ptr[int64](10001), none},
+		"auto, root":                         {objects.ProfileAuto, true, ptr[int64](0), some},
+		"auto, the image's":                  {objects.ProfileAuto, true, nil, some},
+		"auto, the image's, and root is not": {objects.ProfileAuto, false, nil, none},
+		"restricted, root":                   {objects.ProfileRestricted, true, ptr[int64](0), none},
+		"baseline, a user":                   {objects.ProfileBaseline, true, ptr[int64](10001), some},
+		"runtime, root":                      {objects.ProfileRuntime, true, ptr[int64](0), runtimes},
+		"runtime, no user":                   {objects.ProfileRuntime, true, nil, runtimes},
+		"restricted, no user":                {objects.ProfileRestricted, true, nil, none},
 	} {
 		c := plain()
-		c.Capabilities = tt.profile
+		c.Capabilities, c.AllowRoot = tt.profile, tt.root
 		s := minimal()
 		s.RunAsUser = tt.user
 		sc := podOf(t, c, recordOf(c, s)).Spec.Containers[0].SecurityContext
