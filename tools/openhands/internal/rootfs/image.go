@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/sandbar-io/sandbar/tools/devcluster/image"
 )
@@ -29,7 +30,7 @@ func (c Cache) Push(ctx context.Context, registry, set string) (string, error) {
 	}
 	return image.Push(ctx, registry, image.Spec{
 		Name: "openhands-" + set, Layers: []string{below, above}, Entrypoint: []string{Launcher},
-		User: fmt.Sprintf("%[1]d:%[1]d", UserID), WorkingDir: "/", Env: Env,
+		User: fmt.Sprintf("%[1]d:%[1]d", UserID), WorkingDir: "/", Env: append(slices.Clone(Env), serverEnv...),
 	})
 }
 
@@ -38,6 +39,11 @@ var Env = []string{
 	"LITELLM_LOCAL_MODEL_COST_MAP=True", // else it waits for a download on each start
 	"OPENHANDS_SUPPRESS_BANNER=1",
 }
+
+// serverEnv turns off what this image has not, an editor and a browser: the agent server
+// would look for both at each start, and load the tools of the second. LOG_JSON is as in
+// the published image.
+var serverEnv = []string{"OH_ENABLE_VSCODE=false", "OH_PRELOAD_TOOLS=false", "LOG_JSON=true"}
 
 // layer is the file of a folder as a layer of an image.
 func (c Cache) layer(ctx context.Context, name, folder, prefix string) (string, error) {
