@@ -3,6 +3,7 @@ package contract
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -23,17 +24,20 @@ const MaxMessage = 1 << 20
 // Command is a command on the wire, version 1. Fields may be added; a reader
 // ignores those that it does not know.
 type Command struct {
-	ID         string        `json:"id"`
-	Verb       sandbox.Verb  `json:"verb"`
-	Tenant     string        `json:"tenant"`
-	SessionID  string        `json:"session_id"`
-	RuntimeID  string        `json:"runtime_id,omitempty"`
-	Deadline   time.Time     `json:"deadline,omitzero"`
-	Spec       *sandbox.Spec `json:"spec,omitempty"`
-	RotateKey  bool          `json:"rotate_key,omitempty"`
-	Generation int64         `json:"generation,omitempty"`
-	RecordUID  string        `json:"record_uid,omitempty"`
-	PodUID     string        `json:"pod_uid,omitempty"`
+	ID         string          `json:"id"`
+	Verb       sandbox.Verb    `json:"verb"`
+	Tenant     string          `json:"tenant"`
+	SessionID  string          `json:"session_id"`
+	RuntimeID  string          `json:"runtime_id,omitempty"`
+	Deadline   time.Time       `json:"deadline,omitzero"`
+	Spec       *sandbox.Spec   `json:"spec,omitempty"`
+	Limits     *sandbox.Limits `json:"limits,omitempty"`
+	RotateKey  bool            `json:"rotate_key,omitempty"`
+	Generation int64           `json:"generation,omitempty"`
+	RecordUID  string          `json:"record_uid,omitempty"`
+	PodUID     string          `json:"pod_uid,omitempty"`
+	Fence      uint64          `json:"fence,omitempty"`
+	Reason     string          `json:"reason,omitempty"`
 }
 
 // EncodeCommand returns the subject and the body of a command.
@@ -78,10 +82,15 @@ func DecodeCommand(subject string, body []byte) (sandbox.Command, error) {
 		return sandbox.Command{}, fmt.Errorf("runtime id %.64q is malformed", w.RuntimeID)
 	case verb == sandbox.Start && w.Spec == nil:
 		return sandbox.Command{}, fmt.Errorf("start without a spec")
+	case len(w.Reason) > sandbox.MaxReason:
+		return sandbox.Command{}, fmt.Errorf("reason of %d bytes, at most %d are read", len(w.Reason), sandbox.MaxReason)
 	case (verb == sandbox.Reconcile || verb == sandbox.Purge) && w.Generation == 0:
 		return sandbox.Command{}, fmt.Errorf("%s without a generation", verb)
 	}
 	if err := sandbox.ValidSessionID(w.SessionID); err != nil {
+		return sandbox.Command{}, err
+	}
+	if err := w.Limits.Validate(); err != nil {
 		return sandbox.Command{}, err
 	}
 	if w.Spec != nil {
@@ -99,6 +108,28 @@ type Reply struct {
 	Message   string        `json:"message,omitempty"`
 	View      *sandbox.View `json:"view,omitempty"`
 	Revision  uint64        `json:"revision,omitempty"` // of the view in its bucket
+
+	Resource          sandbox.Resource `json:"resource,omitempty"`            // what is full
+	RetryAfterSeconds int              `json:"retry_after_seconds,omitempty"` // rounded up
+}
+
+// Refuse puts into a reply what the sender is told of an error.
+func (r *Reply) Refuse(err error) {
+	r.View, r.Code, r.Message = nil, sandbox.CodeOf(err), sandbox.MessageOf(err)
+	var e *sandbox.Error
+	if errors.As(err, &e) {
+		r.Resource, r.RetryAfterSeconds = e.Resource, int((e.RetryAfter+time.Second-1)/time.Second)
+	}
+}
+
+// Refusal is the error that a reply tells, nil if it tells none.
+func (r *Reply) Refusal() error {
+	if r.Code == "" {
+		return nil
+	}
+	return &sandbox.Error{
+		Code: r.Code, Message: r.Message, Resource: r.Resource, RetryAfter: time.Duration(r.RetryAfterSeconds) * time.Second,
+	}
 }
 
 // DeadLetter says which command was given up, and why; never its spec.

@@ -3,6 +3,7 @@ package contract_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"flag"
 	"os"
 	"path/filepath"
@@ -27,7 +28,11 @@ func fullCommand() sandbox.Command {
 			Image: "ghcr.io/openhands/agent-server:1.2", Command: []string{"/agent", "--port", "60000"}, WorkingDir: "/workspace",
 			Environment: map[string]string{"LOG_JSON": "true", "HTML": "<a href=\"x\">&"}, ResourceFactor: 2, RuntimeClass: "sysbox-runc",
 			RunAsUser: ptr[int64](0), RunAsGroup: ptr[int64](10001), FSGroup: ptr[int64](10001), ImagePullPolicy: "Always",
+			Lifecycle: &sandbox.Lifecycle{
+				Idle: ptr[int64](1200), MaxAge: ptr[int64](0), Retention: ptr[int64](864_000), Pending: ptr[int64](900), Unclaimed: ptr[int64](600),
+			},
 		},
+		Limits:    &sandbox.Limits{Key: "team-a", Sandboxes: 10, CPU: 8000, Memory: 16 << 30, StartsPerMinute: 30},
 		RotateKey: true,
 	}
 }
@@ -35,6 +40,7 @@ func fullCommand() sandbox.Command {
 func boundCommand() sandbox.Command {
 	return sandbox.Command{
 		ID: "id", Verb: sandbox.Reconcile, Tenant: "acme", SessionID: "s", RuntimeID: runtimeID, Generation: 1_772_600_767_089, RecordUID: "record-uid", PodUID: "pod-uid",
+		Fence: 1_772_600_767_089_122, Reason: "idle for 20m0s",
 	}
 }
 
@@ -48,7 +54,7 @@ func fullView() *sandbox.View {
 			WorkHosts: map[string]int{"https://work-1-s-abcdefghijklmnop.run.example.org": 12000, "https://work-2-s-abcdefghijklmnop.run.example.org": 12001},
 		},
 		Address: "10.1.2.3", SessionKey: "the-session-key", SealedKey: "c2VhbGVk",
-		RestartCount: 1, RestartReasons: []string{"Error"}, PodLogs: "panic\n", Image: "agent:1", CreatedAt: born, UnreadySince: born.Add(time.Minute),
+		RestartCount: 1, RestartReasons: []string{"Error"}, PodLogs: "panic\n", Image: "agent:1", CreatedAt: born, Served: true, UnreadySince: born.Add(time.Minute),
 		Transitions: []sandbox.Transition{
 			{RuntimeID: runtimeID, Number: 6, Type: sandbox.EventReady, Time: born.Add(time.Second)},
 			{RuntimeID: runtimeID, Number: 7, Type: sandbox.EventUnready, Time: born.Add(time.Minute), Reason: "the readiness probe fails"},
@@ -114,13 +120,15 @@ func TestGolden(t *testing.T) {
 		"view.least":    view(leastView()),
 		"reply":         body(contract.Reply{CommandID: "id", View: fullView(), Revision: 1_772_600_767_089_123}),
 		"reply.refused": body(contract.Reply{CommandID: "id", Code: sandbox.CodeQuota, Message: "exceeded quota: pods"}),
+		"reply.limited": body(limitedReply()),
 		"event":         event(fullView().Transitions[1]),
 		"event.earlier": event(sandbox.Transition{RuntimeID: "ponmlkjihgfedcba", Number: 9, Type: sandbox.EventStopped, Time: born}),
 		"deadletter": body(contract.DeadLetter{
 			CommandID: "id", Verb: sandbox.Start, Tenant: "acme", Record: recordName, RuntimeID: runtimeID, Sequence: 1_772_600_767_089_123, Delivered: 6,
 			Error: "not done after 5 deliveries", Time: born,
 		}),
-		"heartbeat": body(contract.Heartbeat{Leader: "watcher-0", Time: born, Complete: true, Created: born}),
+		"heartbeat": body(contract.Heartbeat{Leader: "watcher-0", Time: born, Complete: true, Created: born, Gaps: []sandbox.Gap{{From: born.Add(-time.Hour), To: born}}}),
+		"claim":     body(contract.Claim{RuntimeID: runtimeID, Generation: 1_772_600_767_089}),
 		"activity":  body(contract.Activity{RuntimeID: runtimeID, Last: born}),
 	} {
 		t.Run(name, func(t *testing.T) { golden(t, name+".json", got) })
@@ -156,7 +164,8 @@ func TestGoldenFilesAreWhole(t *testing.T) {
 	full, view := fullCommand(), fullView()
 	bound := boundCommand()
 	full.RuntimeID, full.Generation, full.RecordUID, full.PodUID = bound.RuntimeID, bound.Generation, bound.RecordUID, bound.PodUID
-	for _, v := range []any{full, *full.Spec, *view, view.Route, view.Transitions[1]} {
+	full.Fence, full.Reason = bound.Fence, bound.Reason
+	for _, v := range []any{full, *full.Spec, *full.Spec.Lifecycle, *full.Limits, *view, view.Route, view.Transitions[1]} {
 		rv := reflect.ValueOf(v)
 		for i := range rv.NumField() {
 			if rv.Field(i).IsZero() {
@@ -200,11 +209,11 @@ func TestUnknownMembersAreIgnored(t *testing.T) {
 	if got, err := contract.DecodeView(contract.ViewKey(v.Tenant, v.Record), add(body)); err != nil || !reflect.DeepEqual(got, v) {
 		t.Errorf("view: %+v, %v", got, err)
 	}
-	h := contract.Heartbeat{Leader: "a", Time: born, Complete: true, Created: born}
+	h := contract.Heartbeat{Leader: "a", Time: born, Complete: true, Created: born, Gaps: []sandbox.Gap{{From: born, To: born.Add(1)}}}
 	if body, err = json.Marshal(h); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := contract.DecodeHeartbeat(add(body)); err != nil || got != h {
+	if got, err := contract.DecodeHeartbeat(add(body)); err != nil || !reflect.DeepEqual(got, h) {
 		t.Errorf("heartbeat: %+v, %v", got, err)
 	}
 	e, err := contract.NewEvent(v, v.Transitions[0])
@@ -213,5 +222,29 @@ func TestUnknownMembersAreIgnored(t *testing.T) {
 	}
 	if got, err := contract.DecodeEvent(add(e.Body)); err != nil || got.RuntimeID != runtimeID || got.Number != 6 {
 		t.Errorf("event: %+v, %v", got, err)
+	}
+}
+
+func limitedReply() contract.Reply {
+	r := contract.Reply{CommandID: "id", View: fullView()}
+	r.Refuse(&sandbox.Error{Code: sandbox.CodeRateLimited, Message: "too many", Resource: sandbox.ResourceStarts, RetryAfter: 1500 * time.Millisecond, Err: errors.New("inner")})
+	return r
+}
+
+// A refusal arrives as it was sent, but for what is inside.
+func TestRefusal(t *testing.T) {
+	t.Parallel()
+	r := limitedReply()
+	var e *sandbox.Error
+	if !errors.As(r.Refusal(), &e) || *e != (sandbox.Error{Code: sandbox.CodeRateLimited, Message: "too many", Resource: sandbox.ResourceStarts, RetryAfter: 2 * time.Second}) {
+		t.Errorf("%+v", r.Refusal())
+	}
+	if err := (&contract.Reply{View: fullView()}).Refusal(); err != nil {
+		t.Errorf("no refusal: %v", err)
+	}
+	var odd contract.Reply
+	odd.Refuse(errors.New("inner"))
+	if odd.Code != sandbox.CodeInternal || odd.Message != "internal error" {
+		t.Errorf("%+v", odd)
 	}
 }

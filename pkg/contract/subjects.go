@@ -93,6 +93,26 @@ func DeadLetterSubject(v sandbox.Verb, tenant, record string) string {
 // ViewKey is the key of a view in both buckets.
 func ViewKey(tenant, record string) string { return tenant + "." + record }
 
+// claimPrefix begins the keys of claims in the activity bucket. They have one
+// token more than a view's key.
+const claimPrefix = "claim."
+
+// ClaimSubject is where a gateway writes the claim of a record.
+func ClaimSubject(tenant, record string) string {
+	return "$KV." + ActivityBucket + "." + claimPrefix + ViewKey(tenant, record)
+}
+
+// ParseClaimKey returns the view key that a key of the activity bucket is a claim
+// of.
+func ParseClaimKey(key string) (viewKey string, ok bool) {
+	viewKey, ok = strings.CutPrefix(key, claimPrefix)
+	if !ok {
+		return "", false
+	}
+	_, _, ok = ParseViewKey(viewKey)
+	return viewKey, ok
+}
+
 // ParseViewKey is the reverse of ViewKey.
 func ParseViewKey(key string) (tenant, record string, ok bool) {
 	tenant, record, ok = strings.Cut(key, ".")

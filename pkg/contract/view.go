@@ -104,7 +104,13 @@ type Heartbeat struct {
 	Complete bool `json:"complete"`
 	// Created is the bucket's creation time that Complete is about.
 	Created time.Time `json:"created"`
+	// Gaps is the time that counts against no sandbox, for the next leader; at most
+	// MaxGaps.
+	Gaps []sandbox.Gap `json:"gaps,omitempty"`
 }
+
+// MaxGaps bounds the gaps of a heartbeat.
+const MaxGaps = 32
 
 // DecodeHeartbeat reads a heartbeat.
 func DecodeHeartbeat(body []byte) (Heartbeat, error) {
@@ -112,7 +118,17 @@ func DecodeHeartbeat(body []byte) (Heartbeat, error) {
 	if err := json.Unmarshal(body, &h); err != nil {
 		return Heartbeat{}, fmt.Errorf("decode heartbeat: %w", err)
 	}
+	if len(h.Gaps) > MaxGaps {
+		return Heartbeat{}, fmt.Errorf("heartbeat with %d gaps, at most %d are read", len(h.Gaps), MaxGaps)
+	}
 	return h, nil
+}
+
+// Claim says that a client asked for a sandbox since its last start or resume. It
+// stands in the activity bucket under ClaimKey, written by a gateway.
+type Claim struct {
+	RuntimeID  string `json:"runtime_id"`
+	Generation int64  `json:"generation"` // of the record
 }
 
 // Activity is what a router saw of a sandbox, in the activity bucket.

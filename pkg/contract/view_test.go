@@ -213,7 +213,7 @@ func FuzzDecodeHeartbeat(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		h, err := contract.DecodeHeartbeat(body)
 		if err != nil {
-			if h != (contract.Heartbeat{}) {
+			if !reflect.DeepEqual(h, contract.Heartbeat{}) {
 				t.Errorf("%+v beside %v", h, err)
 			}
 			return

@@ -13,7 +13,7 @@ import (
 
 // Labels of records and of what belongs to them.
 const (
-	LabelComponent   = "sandbar.io/component" // ComponentRecord, or ComponentSandbox on all else
+	LabelComponent   = "sandbar.io/component" // ComponentRecord, ComponentLedger, or ComponentSandbox on all else
 	LabelTenant      = "sandbar.io/tenant"
 	LabelRuntimeID   = "sandbar.io/runtime-id"
 	LabelRecord      = "sandbar.io/record"
@@ -22,6 +22,7 @@ const (
 	LabelIncarnation = "sandbar.io/incarnation"
 
 	ComponentRecord  = "record"
+	ComponentLedger  = "ledger"
 	ComponentSandbox = "sandbox"
 )
 

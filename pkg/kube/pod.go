@@ -42,7 +42,9 @@ func PodOf(p *corev1.Pod) sandbox.Pod {
 				out.ScheduledReason, out.ScheduledMessage = c.Reason, c.Message
 			}
 		case corev1.PodReady:
-			out.Ready = c.Status == corev1.ConditionTrue
+			if out.Ready = c.Status == corev1.ConditionTrue; out.Ready {
+				out.ReadyAt = c.LastTransitionTime.Time
+			}
 		case corev1.ContainersReady:
 			out.ContainersReady = c.Status == corev1.ConditionTrue
 		}

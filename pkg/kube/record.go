@@ -48,6 +48,9 @@ type wireRecord struct {
 	Incarnation int64           `json:"incarnation"`
 	Fence       uint64          `json:"fence"`
 	LastCommand string          `json:"last_command"`
+	Reason      string          `json:"reason"`
+	Holder      string          `json:"holder"`
+	Place       string          `json:"place"`
 	Spec        sandbox.Spec    `json:"spec"`
 	Route       sandbox.Route   `json:"route"`
 	KeyNumber   int             `json:"key_number"`
@@ -105,7 +108,7 @@ func encode(r *sandbox.Record) ([]byte, error) {
 	body, err := json.Marshal(wireRecord{
 		Version: recordVersion, Tenant: r.Tenant, SessionID: r.SessionID, RuntimeID: r.RuntimeID,
 		Desired: r.Desired, Generation: r.Generation, Incarnation: r.Incarnation, Fence: r.Fence,
-		LastCommand: r.LastCommand, Spec: r.Spec, Route: r.Route, KeyNumber: r.KeyNumber,
+		LastCommand: r.LastCommand, Reason: r.Reason, Holder: r.Holder, Place: r.Place, Spec: r.Spec, Route: r.Route, KeyNumber: r.KeyNumber,
 		CreatedAt: r.CreatedAt, ChangedAt: r.ChangedAt,
 	})
 	if err != nil || len(r.Unknown) == 0 {
@@ -160,7 +163,8 @@ func DecodeRecord(s *corev1.Secret) (*sandbox.Record, error) {
 	return &sandbox.Record{
 		Name: s.Name, UID: string(s.UID), ResourceVersion: s.ResourceVersion,
 		Tenant: w.Tenant, SessionID: w.SessionID, RuntimeID: w.RuntimeID, Desired: w.Desired,
-		Generation: w.Generation, Incarnation: w.Incarnation, Fence: w.Fence, LastCommand: w.LastCommand,
+		Generation: w.Generation, Incarnation: w.Incarnation, Fence: w.Fence, LastCommand: w.LastCommand, Reason: w.Reason,
+		Holder: w.Holder, Place: w.Place,
 		Spec: w.Spec, Route: w.Route,
 		SessionKey: string(s.Data[DataSessionKey(w.KeyNumber)]), KeyNumber: w.KeyNumber,
 		SecretKey: string(s.Data[DataSecretKey]),

@@ -41,10 +41,11 @@ func randomRecord(r *rand.Rand) *sandbox.Record {
 	rec := &sandbox.Record{
 		UID: "uid", ResourceVersion: fmt.Sprint(r.Uint64()), Tenant: []string{"default", "a", "acme-2"}[r.IntN(3)], SessionID: "s" + word(),
 		RuntimeID: sandbox.NewRuntimeID(), Desired: []sandbox.Desired{sandbox.Running, sandbox.Paused, sandbox.Stopped}[r.IntN(3)],
-		Generation: r.Int64(), Incarnation: r.Int64(), Fence: r.Uint64(), LastCommand: word(),
+		Generation: r.Int64(), Incarnation: r.Int64(), Fence: r.Uint64(), LastCommand: word(), Reason: word(), Holder: word(), Place: word(),
 		Spec: sandbox.Spec{
 			Image: word(), WorkingDir: word(), ResourceFactor: r.IntN(64), RuntimeClass: word(),
 			RunAsUser: id(), RunAsGroup: id(), FSGroup: id(), ImagePullPolicy: word(),
+			Lifecycle: []*sandbox.Lifecycle{nil, {}, {Idle: id(), MaxAge: id(), Retention: id(), Pending: id(), Unclaimed: id()}}[r.IntN(3)],
 		},
 		Route:      sandbox.Route{Label: word(), URL: word(), VSCodeURL: word(), WorkHosts: map[string]int{word(): r.IntN(1 << 16), word(): 1}},
 		SessionKey: sandbox.NewKey(), KeyNumber: 1 + r.IntN(9), SecretKey: sandbox.NewKey(), CreatedAt: when(), ChangedAt: when(),
@@ -218,6 +219,27 @@ func TestUnknownMembersSurvive(t *testing.T) {
 		t.Errorf("%v", after)
 	}
 	if back, err := kube.DecodeRecord(s); err != nil || back.Desired != sandbox.Paused || !reflect.DeepEqual(back.Unknown, got.Unknown) {
+		t.Errorf("%+v, %v", back, err)
+	}
+}
+
+// A reason that is taken back does not come back as an unknown member.
+func TestAReasonIsTakenBack(t *testing.T) {
+	t.Parallel()
+	rec := recordOf()
+	rec.Reason = "idle for 20m0s"
+	s := stored(t, rec)
+	got, err := kube.DecodeRecord(s)
+	if err != nil || got.Reason != rec.Reason {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	next := got.Clone()
+	next.Reason = ""
+	patch, err := kube.EncodeUpdate(got, next)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if back, err := kube.DecodeRecord(apply(t, s, patch)); err != nil || back.Reason != "" {
 		t.Errorf("%+v, %v", back, err)
 	}
 }

@@ -9,11 +9,16 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sandbar-io/sandbar/pkg/contract"
+	"github.com/sandbar-io/sandbar/pkg/sandbox"
 )
 
 // AckWait is how long a provisioner may be silent about a command before
 // another gets it. It tells that it lives once a second.
 const AckWait = 3 * time.Second
+
+// activityMaxAge is how long the bucket of activity keeps an entry: longer than
+// any sandbox may stay idle, so that one that is gone cannot be missed.
+const activityMaxAge = (sandbox.MaxIdle + 24*60*60) * time.Second
 
 // firstSequence makes sequences that are above all of an earlier stream of the
 // same name: a fence or a revision from before a wipe never fits after it.
@@ -67,7 +72,7 @@ func (c *Conn) EnsureViews(ctx context.Context) error {
 	if err := c.ensureStream(ctx, bucket(contract.ViewBucket, contract.ViewStream, 0)); err != nil {
 		return err
 	}
-	if err := c.ensureStream(ctx, bucket(contract.ActivityBucket, contract.ActivityStream, 7*24*time.Hour)); err != nil {
+	if err := c.ensureStream(ctx, bucket(contract.ActivityBucket, contract.ActivityStream, activityMaxAge)); err != nil {
 		return err
 	}
 	return c.ensureStream(ctx, jetstream.StreamConfig{

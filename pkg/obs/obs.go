@@ -3,9 +3,11 @@
 package obs
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
+	stdlog "log"
 	"net/http"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -29,6 +31,22 @@ func NewLogger(service, level string, w io.Writer) (*zap.Logger, error) {
 	enc.TimeKey = "time"
 	core := zapcore.NewCore(zapcore.NewJSONEncoder(enc), zapcore.Lock(zapcore.AddSync(w)), l)
 	return zap.New(core).With(zap.String("service", service)), nil
+}
+
+// ServerLog is the ErrorLog of an http.Server.
+func ServerLog(log *zap.Logger) *stdlog.Logger { return stdlog.New(serverLines{log}, "", 0) }
+
+type serverLines struct{ log *zap.Logger }
+
+// Write takes one line. A handshake fails for each load balancer that only looks
+// whether the port is open, and for each scanner: that is no warning.
+func (l serverLines) Write(line []byte) (int, error) {
+	level := zap.WarnLevel
+	if bytes.HasPrefix(line, []byte("http: TLS handshake error")) {
+		level = zap.DebugLevel
+	}
+	l.log.Log(level, "the HTTP server reports an error", zap.ByteString("error", bytes.TrimSpace(line)))
+	return len(line), nil
 }
 
 // The fields that every service logs, by the same names.

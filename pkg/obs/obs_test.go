@@ -70,3 +70,23 @@ func TestMetrics(t *testing.T) {
 		t.Errorf("%d %s", w.Code, w.Body.String())
 	}
 }
+
+// What fails before there is a request is not worth a warning.
+func TestServerLog(t *testing.T) {
+	t.Parallel()
+	for line, level := range map[string]string{
+		"http: TLS handshake error from 10.0.0.1:1234: EOF": "debug",
+		"http: panic serving 10.0.0.1:1234: broken":         "warn",
+	} {
+		var out bytes.Buffer
+		log, err := obs.NewLogger("x", "debug", &out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		obs.ServerLog(log).Print(line)
+		var got struct{ Level, Error string }
+		if err := json.Unmarshal(out.Bytes(), &got); err != nil || got.Level != level || got.Error != line {
+			t.Errorf("%s: %v", out.String(), err)
+		}
+	}
+}

@@ -124,13 +124,14 @@ func (g *Group) Add(run func(context.Context) error) {
 	}, func(error) { cancel() })
 }
 
-// Serve adds an HTTP server on a listener that is already bound. On the way out
+// Serve adds an HTTP server on a listener that is already bound, with TLS where it
+// has a configuration for it. On the way out
 // it calls unready, waits UnreadyFor, and drains. It must be added before the
 // actors that its handlers need: interrupts run in order of addition, and this
 // one returns only when the requests are answered.
 func (g *Group) Serve(srv *http.Server, l net.Listener, unready func()) {
 	g.g.Add(func() error {
-		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		if err := serve(srv, l); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serve %s: %w", l.Addr(), err)
 		}
 		return nil
@@ -143,6 +144,13 @@ func (g *Group) Serve(srv *http.Server, l net.Listener, unready func()) {
 			_ = srv.Close() // the budget is used up
 		}
 	})
+}
+
+func serve(srv *http.Server, l net.Listener) error {
+	if srv.TLSConfig != nil {
+		return srv.ServeTLS(l, "", "") // the configuration has the certificate
+	}
+	return srv.Serve(l)
 }
 
 // Run runs all and waits for all.

@@ -32,15 +32,21 @@ type Command struct {
 	RuntimeID string // which sandbox pause, resume, stop, reconcile and purge mean
 	Deadline  time.Time
 
-	Spec      *Spec // start only
-	RotateKey bool  // a start of a paused sandbox, and a resume, make a new session key
+	Spec      *Spec   // start only
+	Limits    *Limits // start and resume; nil: none
+	RotateKey bool    // a start of a paused sandbox, and a resume, make a new session key
 
 	// What the watcher saw when it sent the command; it acts on that only. A
 	// command with a Generation moves no fence.
 	Generation int64
 	RecordUID  string
 	PodUID     string
+	Fence      uint64 // of its pause and stop: the last command that the record had accepted
+	Reason     string // why, for people; of its pause and stop
 }
+
+// MaxReason bounds a Reason, in bytes.
+const MaxReason = 256
 
 // Bound reports whether the command is tied to what its sender saw.
 func (c *Command) Bound() bool { return c.Generation != 0 }

@@ -21,6 +21,10 @@ const (
 	OmitFreshList                          // a bucket is complete only after a list that is younger than it
 	OmitUnknownOutcome                     // no reply in time means unknown, never "not done"
 	OmitLiveKeyCreate                      // an absent key is created only for a record that a live GET shows
+	OmitClockFence                         // a clock's command fits only what no client has asked for since
+	OmitTakeFirst                          // a place is taken before the write that makes a record run
+	OmitReleaseLast                        // a place is given back after the write that ends its use
+	OmitPlaceName                          // what is given back is the place that the record named, no later one
 )
 
 // Has reports whether rule is left out.
@@ -44,6 +48,10 @@ type Effect struct {
 	Expires bool
 	// RotateKey is true if the write comes with a new session key.
 	RotateKey bool
+	// Takes is true if the write makes it run for a key with limits: it needs a
+	// place first. Counts is true if it runs already and its key has limits: its
+	// place is noted if it is not yet, and never refused.
+	Takes, Counts bool
 	// Purge is true if the record itself is to be deleted.
 	Purge bool
 	// Drop is true for a watcher's command that no longer fits: nothing is done.
@@ -64,12 +72,11 @@ func Decide(r *Record, c Command, f Facts) Effect {
 	if r != nil && c.Verb != Start && r.RuntimeID != c.RuntimeID && !f.Omit.Has(OmitRuntimeID) {
 		return refuse(CodeNotFound, "runtime %s is not there any more", c.RuntimeID)
 	}
-	late := !c.Deadline.IsZero() && !f.Now.Before(c.Deadline)
 	switch c.Verb {
 	case Start:
-		return decideStart(r, c, f, late)
+		return decideStart(r, c, f, late(c, f))
 	case Resume:
-		return decideResume(r, c, f, late)
+		return decideResume(r, c, f, late(c, f))
 	case Pause:
 		return decidePause(r, c, f)
 	case Stop:
@@ -78,6 +85,8 @@ func Decide(r *Record, c Command, f Facts) Effect {
 	}
 	return refuse(CodeInvalid, "unknown verb %q", c.Verb)
 }
+
+func late(c Command, f Facts) bool { return !c.Deadline.IsZero() && !f.Now.Before(c.Deadline) }
 
 // decideOvertaken answers a command whose sequence is not above the fence: its
 // own redelivery, or one that a later command has overtaken. Either way nothing
@@ -116,14 +125,14 @@ func decideStart(r *Record, c Command, f Facts, late bool) Effect {
 		if f.Omit.Has(OmitGenerationSeed) {
 			gen = 1
 		}
-		return Effect{Expires: true, Next: &Record{
+		return Effect{Expires: true, Takes: c.Limits != nil, Next: &Record{
 			Name: RecordName(c.Tenant, c.SessionID), Tenant: c.Tenant, SessionID: c.SessionID,
-			Desired: Running, Generation: gen, Incarnation: 1,
+			Desired: Running, Generation: gen, Incarnation: 1, Holder: c.Limits.Holder(),
 			Fence: f.Sequence, LastCommand: c.ID, Spec: c.Spec.Clone(),
 			CreatedAt: f.Now, ChangedAt: f.Now,
 		}}
 	case r.Desired == Running && !f.Failed:
-		return Effect{Next: accepted(r, c, f)}
+		return join(r, c, f)
 	case late:
 		return expired()
 	case r.Desired == Paused:
@@ -147,7 +156,7 @@ func decideResume(r *Record, c Command, f Facts, late bool) Effect {
 	case r == nil || r.Desired == Stopped:
 		return refuse(CodeNotFound, "runtime %s is stopped", c.RuntimeID)
 	case r.Desired == Running && !f.Failed:
-		return Effect{Next: accepted(r, c, f)}
+		return join(r, c, f)
 	case late:
 		return expired()
 	}
@@ -160,10 +169,21 @@ func decideResume(r *Record, c Command, f Facts, late bool) Effect {
 func run(r *Record, c Command, f Facts) Effect {
 	n := changed(r, c, f)
 	n.Desired = Running
+	n.Holder, n.Place = c.Limits.Holder(), ""
 	if r.Desired == Running || !f.Omit.Has(OmitResumeIncarnation) {
 		n.Incarnation++
 	}
-	return Effect{Next: n, Expires: true, RotateKey: c.RotateKey}
+	return Effect{Next: n, Expires: true, RotateKey: c.RotateKey, Takes: c.Limits != nil}
+}
+
+// join leaves what runs as it is. Where nobody is charged for it yet, because it
+// was started before its key had limits, the caller's key is from now on.
+func join(r *Record, c Command, f Facts) Effect {
+	n := accepted(r, c, f)
+	if n.Holder == "" {
+		n.Holder = c.Limits.Holder()
+	}
+	return Effect{Next: n, Counts: n.Holder != "" && n.Holder == c.Limits.Holder()}
 }
 
 func decidePause(r *Record, c Command, f Facts) Effect {
@@ -214,6 +234,8 @@ func decideBound(r *Record, c Command, f Facts) Effect {
 		}
 		return Effect{}
 	case Pause, Stop:
+		// Who was idle may have work by now, and who was asked for again is in use.
+		fits = fits && !late(c, f) && (c.Fence == r.Fence || f.Omit.Has(OmitClockFence))
 		if !fits || r.Desired == Stopped || r.Desired == wanted(c.Verb) {
 			return Effect{Drop: true}
 		}
@@ -241,6 +263,10 @@ func changed(r *Record, c Command, f Facts) *Record {
 	n := accepted(r, c, f)
 	n.Generation++
 	n.ChangedAt = f.Now
+	n.Reason = ""
+	if c.Bound() {
+		n.Reason = c.Reason
+	}
 	return n
 }
 

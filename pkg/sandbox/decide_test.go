@@ -109,7 +109,7 @@ func (s situation) record() *sandbox.Record {
 func (s situation) command() sandbox.Command {
 	c := sandbox.Command{
 		ID: "this-command", Verb: s.verb, Tenant: "default", SessionID: "s", RuntimeID: runtimeA,
-		Deadline: at(time.Minute), RotateKey: true,
+		Deadline: at(time.Minute), RotateKey: true, Reason: "this reason",
 	}
 	if s.verb == sandbox.Start {
 		c.Spec, c.RuntimeID = &sandbox.Spec{Image: "new:2", Environment: map[string]string{"NEW": "1"}, ResourceFactor: 2}, ""
@@ -118,7 +118,7 @@ func (s situation) command() sandbox.Command {
 		c.RuntimeID = runtimeB
 	}
 	if s.bound {
-		c.Generation, c.RecordUID, c.RuntimeID = 1000, s.uid, runtimeA
+		c.Generation, c.RecordUID, c.RuntimeID, c.Fence = 1000, s.uid, runtimeA, 50
 		if !s.generation {
 			c.Generation = 999
 		}
@@ -143,6 +143,9 @@ func (s situation) want() string {
 	case s.bound:
 		if !s.generation || s.other || s.uid != "" && s.uid != "record-uid" {
 			return drops
+		}
+		if s.late && (s.verb == sandbox.Pause || s.verb == sandbox.Stop) {
+			return drops // the clock that sent it may say otherwise by now
 		}
 		return watchers[s.verb][s.state]
 	case !client:
@@ -224,6 +227,10 @@ func expected(what string, r *sandbox.Record, c sandbox.Command, f sandbox.Facts
 		next.Desired = d
 		next.Generation++
 		next.ChangedAt = f.Now
+		next.Reason = "" // whatever a client's command says
+		if bound {
+			next.Reason = c.Reason
+		}
 	}
 	switch what {
 	case creates:

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Code is one of the closed set of errors that a caller can be told. Each edge
@@ -17,7 +18,8 @@ const (
 	CodeNotFound     Code = "not_found"      // no such sandbox for this tenant
 	CodeConflict     Code = "conflict"       // the sandbox is in a state that does not allow it
 	CodeOvertaken    Code = "overtaken"      // a later command was accepted first
-	CodeQuota        Code = "quota_exceeded" // the tenant or the namespace has no room
+	CodeQuota        Code = "quota_exceeded" // the key, the tenant or the namespace has no room
+	CodeRateLimited  Code = "rate_limited"   // too many starts in a minute; RetryAfter says when
 	CodeTooLarge     Code = "too_large"      // body, variable or record over its limit
 	CodeExpired      Code = "expired"        // its deadline passed before anything was done
 	CodeTimeout      Code = "timeout"        // no answer in time; what happened is unknown
@@ -33,7 +35,21 @@ type Error struct {
 	Code    Code
 	Message string
 	Err     error
+
+	Resource   Resource      // what is full, of a quota; "" elsewhere
+	RetryAfter time.Duration // when trying again can help; 0: nobody knows
 }
+
+// Resource is what limits bound, by the name that they have in a keys file.
+type Resource string
+
+// The resources.
+const (
+	ResourceSandboxes Resource = "sandboxes"
+	ResourceCPU       Resource = "cpu"
+	ResourceMemory    Resource = "memory"
+	ResourceStarts    Resource = "starts_per_minute"
+)
 
 func (e *Error) Error() string {
 	if e.Err != nil {

@@ -65,6 +65,15 @@ func RecordName(tenant, sessionID string) string {
 	return "sandbox-" + lowerBase32.EncodeToString(sum[:16])
 }
 
+// LedgerName is the name of the Secret that says what a key of a tenant holds.
+func LedgerName(tenant, key string) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d:%s%s", len(tenant), tenant, key))
+	return "ledger-" + lowerBase32.EncodeToString(sum[:16])
+}
+
+// NewPlace returns the name of a new place in a ledger: 11 random characters.
+func NewPlace() string { return NewKey()[:11] }
+
 // NewRuntimeID returns 16 random lower-case letters (75 bits).
 func NewRuntimeID() string {
 	b := make([]byte, 16)

@@ -47,24 +47,27 @@ func Observe(r *Record, p *Pod, prev *View, order uint64, pol Policy, now time.T
 	}
 	switch r.Desired {
 	case Paused:
-		v.Status, v.PodStatus = StatusPaused, PodNotFound
+		v.Status, v.PodStatus, v.StatusDetail = StatusPaused, PodNotFound, cut(r.Reason)
 		return v, time.Time{}
 	case Stopped:
-		v.Status, v.PodStatus, v.SessionKey = StatusStopped, PodNotFound, ""
+		v.Status, v.PodStatus, v.StatusDetail = StatusStopped, PodNotFound, cut(r.Reason)
+		v.SessionKey = ""
 		return v, time.Time{}
 	case Running:
 	}
+	if prev != nil && (prev.RuntimeID != r.RuntimeID || prev.Incarnation != r.Incarnation) {
+		prev = nil
+	}
+	v.Served = prev != nil && prev.Served
 	if p == nil || p.Terminating { // a pod that is being deleted is not there
 		v.Status, v.PodStatus = StatusStarting, PodNotFound
 		return v, time.Time{}
-	}
-	if prev != nil && (prev.RuntimeID != r.RuntimeID || prev.Incarnation != r.Incarnation) {
-		prev = nil
 	}
 	v.RestartCount = p.Container.RestartCount
 	v.RestartReasons = restartReasons(p)
 	again := phase(&v, p, prev, pol, now)
 	v.StatusDetail = cut(v.StatusDetail)
+	v.Served = v.Served || v.Status == StatusRunning
 	if v.Status != StatusError {
 		v.Address = p.IP
 		return v, again
@@ -250,9 +253,12 @@ func detail(reason, message string) string {
 	return s
 }
 
-func cut(s string) string {
-	if len(s) > maxDetail {
-		s = strings.ToValidUTF8(s[:maxDetail], "")
+func cut(s string) string { return cutTo(s, maxDetail) }
+
+// cutTo is the first bytes of s, at most n, of whole characters.
+func cutTo(s string, n int) string {
+	if len(s) > n {
+		s = strings.ToValidUTF8(s[:n], "")
 	}
 	return s
 }

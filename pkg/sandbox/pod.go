@@ -25,6 +25,7 @@ type Pod struct {
 	ScheduledReason  string    // of the PodScheduled condition when it is false
 	ScheduledMessage string
 	Ready            bool
+	ReadyAt          time.Time // when it became so last, while it is
 	ContainersReady  bool
 
 	Container Container

@@ -31,12 +31,14 @@ type Spec struct {
 	RunAsGroup      *int64            `json:"run_as_group,omitempty"`
 	FSGroup         *int64            `json:"fs_group,omitempty"`
 	ImagePullPolicy string            `json:"image_pull_policy,omitempty"`
+	Lifecycle       *Lifecycle        `json:"lifecycle,omitempty"`
 }
 
 // Clone returns a copy that shares nothing.
 func (s Spec) Clone() Spec {
 	s.Command = slices.Clone(s.Command)
 	s.Environment = maps.Clone(s.Environment)
+	s.Lifecycle = s.Lifecycle.Clone()
 	for _, id := range []**int64{&s.RunAsUser, &s.RunAsGroup, &s.FSGroup} {
 		if *id != nil {
 			n := **id
@@ -78,6 +80,16 @@ type Record struct {
 	Incarnation int64  // counts pods
 	Fence       uint64 // stream sequence of the last accepted command
 	LastCommand string // its id
+
+	// Reason is why the watcher changed it last, for people: "idle for 20m0s".
+	// "" where a client did.
+	Reason string
+
+	// Holder is the API key whose limits it counts against, "" for none; Place is
+	// its place in that key's ledger since it was last made to run. They stay over
+	// a pause: who reads a record that does not run may give its place back.
+	Holder string
+	Place  string
 
 	Spec  Spec
 	Route Route

@@ -39,7 +39,7 @@ func Advance(prev *View, next *View, restored Restored, now time.Time) {
 	for _, typ := range Steps(prev, next, restored.Yes) {
 		number++
 		t := Transition{RuntimeID: next.RuntimeID, Number: number, Type: typ, Time: now.UTC()}
-		if typ == EventFailed || typ == EventUnready {
+		if explains(next, typ) {
 			t.Reason = next.StatusDetail
 		}
 		next.Transitions = append(next.Transitions, t)
@@ -47,6 +47,21 @@ func Advance(prev *View, next *View, restored Restored, now time.Time) {
 	if over := len(next.Transitions) - maxTransitions; over > 0 {
 		next.Transitions = next.Transitions[over:]
 	}
+}
+
+// explains reports whether the view's detail is the reason of a step. A pause
+// that was over between two looks is not what the view tells of.
+func explains(next *View, typ EventType) bool {
+	switch typ {
+	case EventFailed, EventUnready:
+		return true
+	case EventPaused:
+		return next.Status == StatusPaused
+	case EventStopped:
+		return next.Status == StatusStopped
+	case EventRequested, EventStarting, EventReady, EventResumed, EventRestored:
+	}
+	return false
 }
 
 func lastNumber(ts []Transition, runtimeID string) int64 {

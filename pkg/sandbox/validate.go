@@ -62,7 +62,7 @@ func (s *Spec) Validate() error {
 	default:
 		return Errorf(CodeInvalid, "image_pull_policy must be Always, IfNotPresent or Never")
 	}
-	return nil
+	return s.Lifecycle.Validate()
 }
 
 func validImage(image string) error {

@@ -88,6 +88,9 @@ type View struct {
 	Image     string    `json:"image,omitempty"`
 	CreatedAt time.Time `json:"created_at"`
 
+	// Served: this incarnation has been ready once.
+	Served bool `json:"served,omitempty"`
+
 	// UnreadySince is when a sandbox that was ready stopped being so, while
 	// readers are still told that it runs.
 	UnreadySince time.Time `json:"unready_since,omitzero"`
@@ -141,5 +144,5 @@ func SameForReaders(a, b *View) bool {
 		a.PodLogs == b.PodLogs && a.Image == b.Image &&
 		a.Route.Label == b.Route.Label && a.Route.URL == b.Route.URL &&
 		maps.Equal(a.Route.WorkHosts, b.Route.WorkHosts) &&
-		a.UnreadySince.Equal(b.UnreadySince)
+		a.Served == b.Served && a.UnreadySince.Equal(b.UnreadySince)
 }

@@ -55,6 +55,7 @@ func TestSameForReaders(t *testing.T) {
 		"RestartReasons": func(v *sandbox.View) { v.RestartReasons = append(v.RestartReasons, "x") },
 		"PodLogs":        func(v *sandbox.View) { v.PodLogs += "x" },
 		"Image":          func(v *sandbox.View) { v.Image += "x" },
+		"Served":         func(v *sandbox.View) { v.Served = !v.Served },
 		"UnreadySince":   func(v *sandbox.View) { v.UnreadySince = v.UnreadySince.Add(1) },
 	}
 	route := map[string]func(*sandbox.View){

@@ -38,11 +38,18 @@ func TestConfigWrong(t *testing.T) {
 		"all wrong": {
 			[]string{
 				"SERVER_PORT=70000", "API_KEY= secret-value", "API_KEYS_FILE=" + broken, "VIEW_SEALING_KEY=secret-value",
-				"RESUME_ACTIVE=201", "DEFAULT_IMAGE=Not An Image", "NATS_REPLICAS=2",
+				"RESUME_ACTIVE=201", "API_KEY_LIMITS=sandboxes=secret-value", "DEFAULT_IMAGE=Not An Image", "WARM_RUNTIME_CONFIGS_FILE=" + broken,
+				"REGISTRY_ALLOW=https://a", "REGISTRY_PRIVATE=a/b", "REGISTRY_INSECURE=*", "REGISTRY_REALMS=a=b/c", "NATS_REPLICAS=2",
+				"TLS_KEY_FILE=none.key",
 			},
-			[]string{"SERVER_PORT", "API_KEY ", "API_KEYS_FILE", "VIEW_SEALING_KEY", "RESUME_ACTIVE", "DEFAULT_IMAGE", "NATS_REPLICAS"},
+			[]string{
+				"SERVER_PORT", "API_KEY ", "API_KEYS_FILE", "VIEW_SEALING_KEY", "RESUME_ACTIVE", "API_KEY_LIMITS: sandboxes", "DEFAULT_IMAGE", "NATS_REPLICAS",
+				"WARM_RUNTIME_CONFIGS_FILE", "REGISTRY_ALLOW", "REGISTRY_PRIVATE", "REGISTRY_INSECURE", "REGISTRY_REALMS", "TLS_CERT_FILE",
+			},
 		},
-		"no number": {[]string{"SERVER_PORT=x", "API_KEY=k"}, []string{"SERVER_PORT", "VIEW_SEALING_KEY"}},
+		"no pairs":       {[]string{"API_KEY=k", "REGISTRY_REALMS=a"}, []string{"REGISTRY_REALMS"}},
+		"no credentials": {[]string{"API_KEY=k", "REGISTRY_AUTH_FILES=" + broken}, []string{"REGISTRY_AUTH_FILES"}},
+		"no number":      {[]string{"SERVER_PORT=x", "API_KEY=k"}, []string{"SERVER_PORT", "VIEW_SEALING_KEY"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -13,15 +13,18 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/sandbar-io/sandbar/pkg/certificate"
 	"github.com/sandbar-io/sandbar/pkg/contract"
 	"github.com/sandbar-io/sandbar/pkg/natsx"
 	"github.com/sandbar-io/sandbar/pkg/obs"
 	"github.com/sandbar-io/sandbar/pkg/run"
 	"github.com/sandbar-io/sandbar/pkg/views"
+	"github.com/sandbar-io/sandbar/services/gateway/internal/claims"
 	"github.com/sandbar-io/sandbar/services/gateway/internal/command"
 	"github.com/sandbar-io/sandbar/services/gateway/internal/httpapi"
 	"github.com/sandbar-io/sandbar/services/gateway/internal/keys"
 	"github.com/sandbar-io/sandbar/services/gateway/internal/registry"
+	"github.com/sandbar-io/sandbar/services/gateway/internal/warm"
 )
 
 // Timeouts of a connection. A request is read within readTimeout; then its
@@ -45,8 +48,11 @@ type Gateway struct {
 	server   *http.Server
 	sender   *command.Sender
 	follower *views.Follower
+	claims   *claims.Writer
 	ring     *keys.Ring
+	pair     *certificate.Source
 	images   *registry.Client
+	warm     *warm.Set
 	presence command.Presence
 	draining atomic.Bool
 }
@@ -68,7 +74,14 @@ func New(cfg Config, log *zap.Logger) (_ *Gateway, err error) {
 			g.close()
 		}
 	}()
-	if g.ring, err = keys.New(cfg.APIKey, cfg.APIKeysFile, log); err != nil {
+	limits, err := keys.ParseLimits(cfg.APIKeyLimits)
+	if err != nil {
+		return nil, fmt.Errorf("API_KEY_LIMITS: %w", err)
+	}
+	if g.ring, err = keys.New(cfg.APIKey, limits, cfg.APIKeysFile, log); err != nil {
+		return nil, err
+	}
+	if g.warm, err = warm.New(cfg.WarmConfigsFile, log); err != nil {
 		return nil, err
 	}
 	sealer, err := contract.NewSealer(cfg.SealingKey)
@@ -89,18 +102,24 @@ func New(cfg Config, log *zap.Logger) (_ *Gateway, err error) {
 	if err != nil {
 		return nil, err
 	}
-	g.images = registry.New(cfg.RegistryInsecure)
+	g.claims = claims.New(g.conn.JS, log)
+	if g.images, err = cfg.images(log); err != nil {
+		return nil, err
+	}
+	if g.pair, err = certificate.Open(cfg.TLS, log); err != nil {
+		return nil, err
+	}
 	g.server = &http.Server{
-		Handler: g.api(cfg), ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout,
+		Handler: g.api(cfg), TLSConfig: g.pair.Config(), ErrorLog: obs.ServerLog(log),
+		ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout,
 		WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
 	}
-	g.server.ErrorLog, err = zap.NewStdLogAt(log, zap.WarnLevel)
-	return g, err
+	return g, nil
 }
 
 func (g *Gateway) api(cfg Config) http.Handler {
 	return httpapi.New(httpapi.Needs{
-		Keys: g.ring, Views: g.follower, Commands: g.sender, Images: g.images,
+		Keys: g.ring, Views: g.follower, Commands: g.sender, Claims: g.claims, Images: g.images, Warm: g.warm,
 		Checks: httpapi.Checks{
 			NATS: g.conn.Healthy, Denied: func() bool { return g.conn.Denied() != "" },
 			Provisioners: g.presence.Present, Draining: g.draining.Load,
@@ -121,7 +140,11 @@ func (g *Gateway) Run(ctx context.Context) error {
 	// First, so that what the handlers need outlives the requests.
 	group.Serve(g.server, g.listener, func() { g.draining.Store(true) })
 	group.Add(g.follower.Run)
+	group.Add(g.claims.Run)
 	group.Add(g.ring.Watch)
+	group.Add(g.pair.Watch)
+	group.Add(g.warm.Watch)
+	group.Add(g.images.Watch)
 	group.Add(func(ctx context.Context) error { return g.presence.Watch(ctx, g.conn, g.log) })
 	g.log.Info("listening", zap.Stringer("address", g.Addr()))
 	return group.Run()

@@ -37,33 +37,39 @@ func (o object) text(field string) string { s, _ := o[field].(string); return s 
 
 func (f *fleet) gateway() *client {
 	f.t.Helper()
-	file := filepath.Join(f.t.TempDir(), "keys.yaml")
+	return gatewayAt(f.t, f.nats.ClientURL())
+}
+
+// gatewayAt is a gateway whose NATS is there.
+func gatewayAt(t *testing.T, nats string) *client {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "keys.yaml")
 	body := "keys:\n"
 	for _, line := range []string{"rotating default true", "other other false"} {
 		var name, tenant, rotate string
 		if _, err := fmt.Sscan(line, &name, &tenant, &rotate); err != nil {
-			f.t.Fatal(err)
+			t.Fatal(err)
 		}
 		sum := sha256.Sum256([]byte("key-" + name))
 		body += fmt.Sprintf("  - {name: %s, sha256: %s, tenant: %s, rotate_on_resume: %s}\n", name, hex.EncodeToString(sum[:]), tenant, rotate)
 	}
 	if err := os.WriteFile(file, []byte(body), 0o600); err != nil {
-		f.t.Fatal(err)
+		t.Fatal(err)
 	}
 	g, err := gateway.New(gateway.Config{
-		NATS: natsx.Config{URL: f.nats.ClientURL(), Replicas: 1}, ListenAddress: "127.0.0.1", Port: 0,
+		NATS: natsx.Config{URL: nats, Replicas: 1}, ListenAddress: "127.0.0.1", Port: 0,
 		APIKey: "key-plain", APIKeysFile: file, SealingKey: sealingKey, ResumeActive: 200,
 	}, zap.NewNop())
 	if err != nil {
-		f.t.Fatal(err)
+		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- g.Run(ctx) }()
 	tr := &http.Transport{MaxIdleConnsPerHost: 32}
 	stop := sync.OnceValue(func() error { cancel(); return <-done })
-	f.t.Cleanup(func() { _ = stop(); tr.CloseIdleConnections() })
-	return &client{t: f.t, url: "http://" + g.Addr().String(), http: &http.Client{Transport: tr, Timeout: 15 * time.Second}, stop: stop}
+	t.Cleanup(func() { _ = stop(); tr.CloseIdleConnections() })
+	return &client{t: t, url: "http://" + g.Addr().String(), http: &http.Client{Transport: tr, Timeout: 15 * time.Second}, stop: stop}
 }
 
 func (c *client) do(key, method, path, body string) (int, object, http.Header) {

@@ -88,6 +88,9 @@ func (c Config) Validate() error {
 	if c.Workers < 1 || c.Workers > 1024 {
 		errs = append(errs, fmt.Errorf("WORKERS is %d, must be 1 to 1024", c.Workers))
 	}
+	if c.IdleSeconds < 0 || c.IdleSeconds > sandbox.MaxIdle {
+		errs = append(errs, fmt.Errorf("RUNTIME_IDLE_SECONDS is %d, must be 0 to %d", c.IdleSeconds, sandbox.MaxIdle))
+	}
 	_, err := c.objects()
 	return errors.Join(append(errs, err)...)
 }

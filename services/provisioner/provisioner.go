@@ -18,6 +18,7 @@ import (
 	"github.com/sandbar-io/sandbar/services/provisioner/internal/bus"
 	"github.com/sandbar-io/sandbar/services/provisioner/internal/cluster"
 	"github.com/sandbar-io/sandbar/services/provisioner/internal/command"
+	"github.com/sandbar-io/sandbar/services/provisioner/internal/quota"
 )
 
 // Name is the service's name on the bus.
@@ -54,8 +55,10 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	if _, err := conn.Announce(Name); err != nil {
 		return err
 	}
+	made := cluster.New(client, objects, cfg.RoutingMode == "ingress")
 	runner := &command.Runner{
-		Cluster: cluster.New(client, objects, cfg.RoutingMode == "ingress"),
+		Cluster: made,
+		Places:  quota.NewKeeper(made, 0),
 		Views:   views.NewStore(conn.JS, sealer, 0),
 		Route: func(tenant, sessionID, runtimeID string) sandbox.Route {
 			label := runtimeID

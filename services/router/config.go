@@ -15,6 +15,7 @@ import (
 type Config struct {
 	NATS natsx.Config
 	URL  settings.URL
+	TLS  settings.TLS // of the data path
 
 	ListenAddress string `env:"LISTEN_ADDRESS"` // "": all
 	Port          int    `env:"ROUTER_PORT" envDefault:"8080"`
@@ -32,7 +33,7 @@ type Config struct {
 
 // Validate lists all that is wrong. Port 0 is any free one.
 func (c Config) Validate() error {
-	errs := []error{c.NATS.Validate(), c.URL.Validate()}
+	errs := []error{c.NATS.Validate(), c.URL.Validate(), c.TLS.Validate()}
 	add := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if c.Port < 0 || c.Port > 65535 {
 		add("ROUTER_PORT is %d, must be 0 to 65535", c.Port)
@@ -42,6 +43,9 @@ func (c Config) Validate() error {
 	}
 	if c.HealthPort == c.Port && c.Port != 0 {
 		add("ROUTER_PORT and HEALTH_PORT are both %d", c.Port)
+	}
+	if c.TLS.On() && c.URL.Scheme != "https" {
+		add("URL_SCHEME is %q, must be https where TLS_CERT_FILE and TLS_KEY_FILE are set", c.URL.Scheme)
 	}
 	if c.UpstreamIdle <= 0 {
 		add("UPSTREAM_IDLE_TIMEOUT is %s, must be above 0", c.UpstreamIdle)

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sandbar-io/sandbar/pkg/certificate/certtest"
 	"github.com/sandbar-io/sandbar/pkg/run"
 	"github.com/sandbar-io/sandbar/services/router"
 )
@@ -26,9 +27,11 @@ func TestProblemsAreToldAllAtOnce(t *testing.T) {
 	var stderr bytes.Buffer
 	code := run.Main("router", []string{
 		"ROUTER_PORT=70000", "HEALTH_PORT=-1", "NATS_REPLICAS=2", "URL_SCHEME=x", "UPSTREAM_IDLE_TIMEOUT=-1s", "LOG_LEVEL=loud",
+		"TLS_CERT_FILE=none.crt",
 	}, &stderr, router.Run)
 	for _, name := range []string{
 		"ROUTER_PORT", "HEALTH_PORT", "NATS_REPLICAS", "URL_SCHEME", "BASE_DOMAIN", "UPSTREAM_IDLE_TIMEOUT", "LOG_LEVEL",
+		"TLS_KEY_FILE",
 	} {
 		if !strings.Contains(stderr.String(), name) {
 			t.Errorf("%s is not named", name)
@@ -39,5 +42,19 @@ func TestProblemsAreToldAllAtOnce(t *testing.T) {
 	}
 	if _, err := run.Parse[router.Config]([]string{"BASE_DOMAIN=x", "ROUTER_PORT=1", "HEALTH_PORT=1"}); err == nil {
 		t.Error("one port for both")
+	}
+}
+
+// A router with TLS cannot be reached by the URLs of one without.
+func TestTLSWantsItsScheme(t *testing.T) {
+	t.Parallel()
+	files := certtest.New(t).Write(t.TempDir(), "sandbar.test")
+	for scheme, ok := range map[string]bool{"http": false, "https": true} {
+		_, err := run.Parse[router.Config]([]string{
+			"BASE_DOMAIN=sandbar.test", "URL_SCHEME=" + scheme, "TLS_CERT_FILE=" + files.CertFile, "TLS_KEY_FILE=" + files.KeyFile,
+		})
+		if (err == nil) != ok || err != nil && !strings.Contains(err.Error(), "URL_SCHEME") {
+			t.Errorf("%s: %v", scheme, err)
+		}
 	}
 }

@@ -28,16 +28,16 @@ type service struct {
 	client          *http.Client
 }
 
-func start(t *testing.T, natsURL string, agent http.Handler) *service {
+func start(t *testing.T, natsURL string, agent http.Handler, settings ...string) *service {
 	t.Helper()
 	upstream := httptest.NewUnstartedServer(agent)
 	upstream.Config.DisableGeneralOptionsHandler = true
 	upstream.Start()
 	t.Cleanup(upstream.Close)
-	cfg, err := run.Parse[router.Config]([]string{
-		"BASE_DOMAIN=sandbar.test", "LISTEN_ADDRESS=127.0.0.1", "ROUTER_PORT=0", "HEALTH_PORT=0", "NATS_URL=" + natsURL,
+	cfg, err := run.Parse[router.Config](append(settings,
+		"BASE_DOMAIN=sandbar.test", "LISTEN_ADDRESS=127.0.0.1", "ROUTER_PORT=0", "HEALTH_PORT=0", "NATS_URL="+natsURL,
 		fmt.Sprint("AGENT_SERVER_PORT=", upstream.Listener.Addr().(*net.TCPAddr).Port),
-	})
+	))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,14 +66,17 @@ func start(t *testing.T, natsURL string, agent http.Handler) *service {
 	}
 	said := logs.FilterMessage("serving").All()[0].ContextMap()
 	s.traffic, s.health = fmt.Sprint(said["address"]), fmt.Sprint(said["health_address"])
-	s.client = &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
-		if strings.HasSuffix(address, ".sandbar.test:80") {
-			address = s.traffic
-		}
-		return (&net.Dialer{}).DialContext(ctx, "tcp", address)
-	}}}
+	s.client = &http.Client{Transport: &http.Transport{DialContext: s.dial}}
 	t.Cleanup(s.client.CloseIdleConnections)
 	return s
+}
+
+// dial leads the names of sandboxes to the router.
+func (s *service) dial(ctx context.Context, _, address string) (net.Conn, error) {
+	if host, _, _ := net.SplitHostPort(address); strings.HasSuffix(host, ".sandbar.test") {
+		address = s.traffic
+	}
+	return (&net.Dialer{}).DialContext(ctx, "tcp", address)
 }
 
 func (s *service) get(url string) (int, string) {

@@ -7,27 +7,17 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"net/http"
 	"strconv"
-	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/sandbar-io/sandbar/pkg/certificate"
 	"github.com/sandbar-io/sandbar/pkg/natsx"
 	"github.com/sandbar-io/sandbar/pkg/run"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
 	"github.com/sandbar-io/sandbar/pkg/views"
 	"github.com/sandbar-io/sandbar/services/router/internal/activity"
 	"github.com/sandbar-io/sandbar/services/router/internal/proxy"
-)
-
-// Limits of clients' connections. There is none on a whole request or answer.
-const (
-	readHeaderTimeout = 10 * time.Second
-	// idleTimeout is above that of the load balancers in front (600 s is the
-	// longest known): the one that reuses a connection must be first to drop it.
-	idleTimeout    = 620 * time.Second
-	maxHeaderBytes = 64 << 10
 )
 
 // Run runs the router until ctx ends.
@@ -50,6 +40,10 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	if _, err := conn.Announce("router"); err != nil {
 		return err
 	}
+	pair, err := certificate.Open(cfg.TLS, log)
+	if err != nil {
+		return err
+	}
 	follower := views.NewFollower(conn.JS, nil, log) // nil: the router cannot open session keys
 	known := source{follower.Memory(), follower}
 	tracker := activity.NewTracker()
@@ -62,11 +56,13 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	health.Ask(func() run.Report { return readiness(conn, follower) })
 
 	g := run.NewGroup(ctx)
-	g.Serve(newServer(handler, log, handler.CloseUpgraded), traffic, health.Drain)
+	g.Serve(newServer(handler, pair.Config(), log, handler.CloseUpgraded), traffic, health.Drain)
 	health.Serve(g)
 	g.Add(follower.Run)
 	g.Add(reporter.Run)
-	log.Info("serving", zap.Stringer("address", traffic.Addr()), zap.Stringer("health_address", health.Addr()))
+	g.Add(pair.Watch)
+	log.Info("serving", zap.Stringer("address", traffic.Addr()), zap.Stringer("health_address", health.Addr()),
+		zap.Bool("tls", cfg.TLS.On()))
 	return g.Run()
 }
 
@@ -80,20 +76,6 @@ func listen(address string, port int) (net.Listener, error) {
 
 // closeQuietly closes a listener that its server may have closed already.
 func closeQuietly(l net.Listener) { _ = l.Close() }
-
-func newServer(h http.Handler, log *zap.Logger, onShutdown func()) *http.Server {
-	errorLog, err := zap.NewStdLogAt(log, zap.WarnLevel)
-	if err != nil {
-		panic(err) // the level is a constant
-	}
-	srv := &http.Server{
-		Handler: h, ErrorLog: errorLog,
-		ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
-		DisableGeneralOptionsHandler: true, // OPTIONS * is the sandbox's to answer
-	}
-	srv.RegisterOnShutdown(onShutdown)
-	return srv
-}
 
 // source is a follower as the proxy sees it.
 type source struct {

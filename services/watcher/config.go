@@ -8,6 +8,7 @@ import (
 	"github.com/sandbar-io/sandbar/pkg/contract"
 	"github.com/sandbar-io/sandbar/pkg/natsx"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
+	"github.com/sandbar-io/sandbar/pkg/settings"
 )
 
 // The routing modes.
@@ -19,7 +20,8 @@ const (
 // Config is the watcher's configuration, each from the environment variable of
 // its tag. LOG_LEVEL is read by pkg/run.
 type Config struct {
-	NATS natsx.Config
+	NATS   natsx.Config
+	Clocks settings.Clocks
 
 	Namespace      string `env:"NAMESPACE" envDefault:"sandbar-sandboxes"`    // of records and sandboxes
 	LeaseNamespace string `env:"LEASE_NAMESPACE" envDefault:"sandbar-system"` // of the services
@@ -27,6 +29,8 @@ type Config struct {
 	RoutingMode    string `env:"ROUTING_MODE" envDefault:"router"`            // ingress: sandboxes have Services and Ingresses
 	SealingKey     string `env:"VIEW_SEALING_KEY"`                            // 32 bytes in base64, the same as the gateway's
 	HealthPort     int    `env:"HEALTH_PORT" envDefault:"8081"`               // 0: any
+
+	AgentPort int `env:"AGENT_SERVER_PORT" envDefault:"60000"` // asked for /server_info
 
 	ReadinessGrace time.Duration `env:"READINESS_GRACE" envDefault:"30s"`
 	StartGrace     time.Duration `env:"START_GRACE" envDefault:"5m"`
@@ -44,7 +48,7 @@ const minPurgeAfter = sandbox.MaxDeadline + sandbox.LongestAttempt
 
 // Validate lists all that is wrong, by the variables' names.
 func (c Config) Validate() error {
-	errs := []error{c.NATS.Validate()}
+	errs := []error{c.NATS.Validate(), c.Clocks.Validate()}
 	add := func(wrong bool, format string, args ...any) {
 		if wrong {
 			errs = append(errs, fmt.Errorf(format, args...))
@@ -58,6 +62,7 @@ func (c Config) Validate() error {
 		errs = append(errs, fmt.Errorf("VIEW_SEALING_KEY: %w", err))
 	}
 	add(c.HealthPort < 0 || c.HealthPort > 65535, "HEALTH_PORT is %d, must be 0 to 65535", c.HealthPort)
+	add(c.AgentPort < 1 || c.AgentPort > 65535, "AGENT_SERVER_PORT is %d, must be 1 to 65535", c.AgentPort)
 	add(c.ReadinessGrace < 0, "READINESS_GRACE is %v, must not be negative", c.ReadinessGrace)
 	add(c.StartGrace < 0, "START_GRACE is %v, must not be negative", c.StartGrace)
 	add(c.Resync < time.Second, "RESYNC is %v, must be at least 1s", c.Resync)

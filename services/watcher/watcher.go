@@ -22,6 +22,7 @@ import (
 	"github.com/sandbar-io/sandbar/pkg/run"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
 	"github.com/sandbar-io/sandbar/pkg/views"
+	"github.com/sandbar-io/sandbar/services/watcher/internal/agent"
 	"github.com/sandbar-io/sandbar/services/watcher/internal/bucket"
 	"github.com/sandbar-io/sandbar/services/watcher/internal/commands"
 	"github.com/sandbar-io/sandbar/services/watcher/internal/events"
@@ -31,6 +32,8 @@ import (
 	"github.com/sandbar-io/sandbar/services/watcher/internal/meter"
 	"github.com/sandbar-io/sandbar/services/watcher/internal/observer"
 	"github.com/sandbar-io/sandbar/services/watcher/internal/podwatch"
+	"github.com/sandbar-io/sandbar/services/watcher/internal/usage"
+	"github.com/sandbar-io/sandbar/services/watcher/internal/witness"
 )
 
 const (
@@ -138,11 +141,13 @@ func (s *service) stand(ctx context.Context) error {
 func (s *service) lead(ctx context.Context) {
 	js, store := s.nats.JS, views.NewStore(s.nats.JS, s.sealer, 0)
 	tails := logs.New(s.readLog(), s.log)
+	seen, book, agents := witness.New(witness.System()), usage.NewBook(time.Now), agent.New(s.cfg.AgentPort, time.Now, s.log)
 	o := observer.New(
-		observer.Config{Policy: s.cfg.policy(), PurgeAfter: s.cfg.PurgeAfter, Workers: workers},
-		s.watch, store, events.New(js, s.meter, s.log), commands.New(js, s.meter, s.log), tails, s.meter, s.log, time.Now)
+		observer.Config{Policy: s.cfg.policy(), PurgeAfter: s.cfg.PurgeAfter, Clocks: s.cfg.Clocks.Clocks(), Workers: workers},
+		s.watch, store, events.New(js, s.meter, s.log), commands.New(js, s.meter, s.log), tails,
+		observer.Clocks{Witness: seen, Usage: book, Agents: agents}, s.meter, s.log, time.Now)
 	guard := &bucket.Guard{
-		JS: js, Ensure: s.nats.EnsureViews, Beats: store, Records: s.watch, Observer: o,
+		JS: js, Ensure: s.nats.EnsureViews, Beats: store, Witness: seen, Records: s.watch, Observer: o,
 		Identity: s.identity, Resync: s.cfg.Resync, Log: s.log,
 	}
 	s.guard.Store(guard)
@@ -150,6 +155,8 @@ func (s *service) lead(ctx context.Context) {
 	defer s.watch.Subscribe(nil)
 	var wg sync.WaitGroup
 	wg.Go(func() { tails.Run(ctx, o.Enqueue) })
+	wg.Go(func() { agents.Run(ctx, o.Enqueue) })
+	wg.Go(func() { book.Follow(ctx, js, s.log) })
 	wg.Go(func() { o.Run(ctx) })
 	wg.Go(func() { guard.Run(ctx) })
 	wg.Wait()

@@ -20,9 +20,9 @@ import (
 const testInstance = 1
 
 // The stacks of the testbed, by the folder of their state. main has two of each
-// service on the real node; simulated has kwok's nodes, for scale; path is in
-// path mode on the real node.
-var testStacks = []string{"main", "simulated", "path"}
+// service, and three gateways, on the real node; simulated has kwok's nodes, for
+// scale; path is in path mode on the real node, and tls speaks TLS there.
+var testStacks = []string{"main", "simulated", "path", tlsStack}
 
 func (b bed) testbedUp(ctx context.Context) error {
 	o, err := cluster.Defaults()
@@ -46,6 +46,10 @@ func (b bed) testbedUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	configs, err := b.testConfigs(sandboxImage)
+	if err != nil {
+		return err
+	}
 	stacks := map[string]*stack.Stack{}
 	for _, name := range testStacks {
 		so := stack.Options{
@@ -55,10 +59,14 @@ func (b bed) testbedUp(ctx context.Context) error {
 		}
 		switch name {
 		case "main":
-			so.Gateways, so.Provisioners, so.Watchers = 2, 2, 2
-			so.Settings = append(so.Settings, "LEASE_DURATION=5s", "LEASE_RENEW=3s", "LEASE_RETRY=500ms")
+			so.Gateways, so.Provisioners, so.Watchers = 3, 2, 2
+			so.Settings = append(so.Settings, "WARM_RUNTIME_CONFIGS_FILE="+configs, "LEASE_DURATION=5s", "LEASE_RENEW=3s", "LEASE_RETRY=500ms")
 		case "path":
 			so.Settings = append(so.Settings, "RUNTIME_ROUTING_MODE=path")
+		case tlsStack:
+			if err := b.secureStack(&so); err != nil {
+				return err
+			}
 		}
 		b.say("starting the %s stack", name)
 		if stacks[name], err = stack.Start(ctx, so); err != nil {
@@ -84,6 +92,7 @@ func (b bed) testbedUp(ctx context.Context) error {
 		env[prefix+"_API_URL"], env[prefix+"_ROUTER_URL"] = e["API_URL"], e["ROUTER_URL"]
 		env[prefix+"_NAMESPACE"], env[prefix+"_API_KEY"] = e["NAMESPACE"], e["API_KEY"]
 	}
+	b.secureEnv(env, stacks[tlsStack])
 	if err := stack.WriteEnv(b.path("test", "env"), env); err != nil {
 		return err
 	}
@@ -91,10 +100,22 @@ func (b bed) testbedUp(ctx context.Context) error {
 	return nil
 }
 
-// testKeys writes the keys file of the testbed: another tenant, and a key whose
-// session keys are rotated.
+// testLimits are keys with limits, each in a tenant of its own.
+var testLimits = map[string]string{
+	"limited": "{sandboxes: 10}",
+	"single":  "{sandboxes: 1}",
+	"narrow":  "{cpu: 150m, memory: 1Gi}", // three sandboxes of 50m and 64Mi
+	"hurried": "{starts_per_minute: 3}",
+}
+
+// testKeys writes the keys file of the testbed: another tenant, a key whose
+// session keys are rotated, one that is told of a resume of what runs, and those
+// with limits.
 func (b bed) testKeys() (file string, plain map[string]string, err error) {
 	plain = map[string]string{"other": stack.NewAPIKey(), "rotating": stack.NewAPIKey(), "strict": stack.NewAPIKey()}
+	for name := range testLimits {
+		plain[name] = stack.NewAPIKey()
+	}
 	var text strings.Builder
 	text.WriteString("keys:\n")
 	for _, name := range slices.Sorted(maps.Keys(plain)) {
@@ -106,11 +127,23 @@ func (b bed) testKeys() (file string, plain map[string]string, err error) {
 			options = "    rotate_on_resume: true\n"
 		case "strict":
 			options = "    resume_active: 409\n"
+		case "limited", "single", "narrow", "hurried":
+			tenant, options = name, "    limits: "+testLimits[name]+"\n"
 		}
 		fmt.Fprintf(&text, "  - name: %s\n    sha256: %s\n    tenant: %s\n%s", name, stack.HashAPIKey(plain[name]), tenant, options)
 	}
 	file = b.path("test", "keys.yaml")
 	return file, plain, os.WriteFile(file, []byte(text.String()), 0o600)
+}
+
+// testConfigs writes the warm-runtime configs of the testbed: the image's own
+// command, and one that is given.
+func (b bed) testConfigs(image string) (file string, err error) {
+	file = b.path("test", "warm-runtime-configs.yaml")
+	return file, os.WriteFile(file, fmt.Appendf(nil, `configs:
+  - {name: v1_current, image: %[1]q, command: null, working_dir: /workspace, environment: {OFFERED: "1", EMPTY: ""}}
+  - {name: with-command, image: %[1]q, command: [/agent, --port, "60000"], working_dir: /, run_as_user: 10001, fs_group: 10001}
+`, image), 0o600)
 }
 
 func (b bed) testbedDown(ctx context.Context) error {

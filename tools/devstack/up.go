@@ -189,6 +189,7 @@ func (b bed) logs(ctx context.Context, args []string) error {
 }
 
 func howTo(env map[string]string) string {
+	scheme, port, _ := strings.Cut(env["ROUTER_URL"], "://127.0.0.1")
 	return fmt.Sprintf(`
 Sandbar is up.
 
@@ -200,9 +201,9 @@ Paste these:
 
   curl -s -H 'X-API-Key: %[2]s' -d '{"image":"%[4]s","session_id":"demo","run_as_user":10001,"fs_group":10001}' %[1]s/start
   curl -s -H 'X-API-Key: %[2]s' %[1]s/sessions/demo
-  curl -s http://demo.%[5]s/alive
+  curl -s %[6]s://demo.%[5]s/alive
 
 The same and more stands in .sandbar/env; make down ends all.
 `, env["API_URL"], env["API_KEY"], env["ROUTER_URL"], env["SANDBOX_IMAGE"],
-		env["BASE_DOMAIN"]+strings.TrimPrefix(env["ROUTER_URL"], "http://127.0.0.1"))
+		env["BASE_DOMAIN"]+port, scheme)
 }

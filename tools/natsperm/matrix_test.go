@@ -32,6 +32,7 @@ var publishRules = []rule{
 	{"$KV.sandboxes." + contract.ViewKey(tenant, record), "provisioner watcher"},
 	{"$KV.sandboxes." + contract.HeartbeatKey, "watcher"},
 	{"$KV.activity." + contract.ViewKey(tenant, record), "router"},
+	{contract.ClaimSubject(tenant, record), "gateway"},
 	{"$KV.other.key", nobody},
 
 	{"$JS.ACK.SANDBOX_COMMANDS.provisioners.1.1.1.1.1", "provisioner"},
@@ -59,7 +60,7 @@ var streams = []struct{ name, subjects, owner, info, get, readers string }{
 	{contract.DeadStream, contract.AllDeadLetters, "provisioner", "provisioner", nobody, nobody},
 	{contract.EventStream, contract.AllEvents, "watcher", "watcher", "watcher", nobody},
 	{contract.ViewStream, "$KV.sandboxes.>", "watcher", "gateway provisioner watcher router", "provisioner watcher", "gateway watcher router"},
-	{contract.ActivityStream, "$KV.activity.>", "watcher", "watcher router", "watcher", "watcher"},
+	{contract.ActivityStream, "$KV.activity.>", "watcher", "watcher router", nobody, "watcher"},
 	{"OTHER", "other.>", nobody, nobody, nobody, nobody},
 }
 

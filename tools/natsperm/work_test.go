@@ -70,7 +70,8 @@ func steps() []step {
 		{"gateway", "sees the view", seeView("gateway")},
 		{"router", "sees the view", seeView("router")},
 		{"router", "tells of activity", tellActivity},
-		{"watcher", "hears of activity", hearActivity},
+		{"gateway", "claims a sandbox", claimSandbox},
+		{"watcher", "hears of both", hearActivity},
 		{"watcher", "reads, writes and purges views", keepViews},
 		{"watcher", "publishes events in order", publishEvents},
 		{"gateway", "asks for the read index, stops its watch", stopWatch("gateway")},
@@ -300,16 +301,18 @@ func tellActivity(d *day, c *natsx.Conn) error {
 	return err
 }
 
-func hearActivity(d *day, c *natsx.Conn) error {
-	if _, err := next(d, d.activity); err != nil {
-		return err
-	}
-	kv, err := c.JS.KeyValue(d.ctx, contract.ActivityBucket)
-	if err != nil {
-		return err
-	}
-	_, err = kv.Get(d.ctx, contract.ViewKey(tenant, record))
+func claimSandbox(d *day, c *natsx.Conn) error {
+	_, err := c.JS.Publish(d.ctx, contract.ClaimSubject(tenant, record), []byte("{}"))
 	return err
+}
+
+func hearActivity(d *day, _ *natsx.Conn) error {
+	for range 2 {
+		if _, err := next(d, d.activity); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func keepViews(d *day, c *natsx.Conn) error {

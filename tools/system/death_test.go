@@ -26,10 +26,10 @@ type deathRow struct {
 var all4 = []string{"ingress", "pod", "service", "volume"}
 
 var deathRows = []deathRow{
-	{sandbox.Start, []string{"after-fetch", "after-record", "after-volume", "after-route", "after-pod", "after-view", "after-reply", "before-ack"}, "", "running", all4},
-	{sandbox.Pause, []string{"after-fetch", "after-record", "after-delete", "after-view", "after-reply", "before-ack"}, "running", "paused", []string{"ingress", "service", "volume"}},
-	{sandbox.Resume, []string{"after-fetch", "after-record", "after-volume", "after-route", "after-pod", "after-view", "after-reply", "before-ack"}, "paused", "running", all4},
-	{sandbox.Stop, []string{"after-fetch", "after-record", "after-delete:1", "after-delete:2", "after-delete:3", "after-delete:4", "after-view", "after-reply", "before-ack"}, "running", "stopped", nil},
+	{sandbox.Start, []string{"after-fetch", "after-take", "after-record", "after-volume", "after-route", "after-pod", "after-view", "after-reply", "before-ack"}, "", "running", all4},
+	{sandbox.Pause, []string{"after-fetch", "after-record", "after-release", "after-delete", "after-view", "after-reply", "before-ack"}, "running", "paused", []string{"ingress", "service", "volume"}},
+	{sandbox.Resume, []string{"after-fetch", "after-take", "after-record", "after-volume", "after-route", "after-pod", "after-view", "after-reply", "before-ack"}, "paused", "running", all4},
+	{sandbox.Stop, []string{"after-fetch", "after-record", "after-release", "after-delete:1", "after-delete:2", "after-delete:3", "after-delete:4", "after-view", "after-reply", "before-ack"}, "running", "stopped", nil},
 }
 
 // TestProvisionerDies: between any two side effects of a command the provisioner
@@ -41,7 +41,7 @@ func TestProvisionerDies(t *testing.T) {
 		t.Run(string(row.verb), func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, "dies-"+string(row.verb), stack.Options{
-				Provisioners: 2, Settings: []string{"ROUTING_MODE=ingress", noPurge},
+				Provisioners: 2, Settings: []string{"ROUTING_MODE=ingress", noPurge, "API_KEY_LIMITS=sandboxes=50"},
 			})
 			ids := make([]string, len(row.points))
 			err := each(4, len(row.points), func(i int) (err error) {
@@ -55,6 +55,11 @@ func TestProvisionerDies(t *testing.T) {
 			for i, point := range row.points {
 				r.dies(t, row, point, row.session(i), ids[i])
 			}
+			running := len(row.points)
+			if row.after != "running" {
+				running = 0
+			}
+			r.waitPlaces(t, running)
 			if got := r.records(t); got != len(row.points) {
 				t.Errorf("%d records after %d sandboxes", got, len(row.points))
 			}
@@ -152,4 +157,5 @@ func (r *rig) stopAll(t *testing.T, row deathRow) {
 		}
 	}
 	r.waitHas(t, "")
+	r.waitPlaces(t, 0)
 }

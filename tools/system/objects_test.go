@@ -4,6 +4,7 @@ package system_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -113,4 +114,23 @@ func (r *rig) records(t *testing.T) int {
 		t.Fatal(err)
 	}
 	return len(list.Items)
+}
+
+// waitPlaces waits until the ledger of the stack's key counts so many sandboxes.
+func (r *rig) waitPlaces(t *testing.T, want int) {
+	t.Helper()
+	name := sandbox.LedgerName(sandbox.DefaultTenant, "API_KEY")
+	waitFor(t, fmt.Sprintf("the ledger counts %d", want), func(ctx context.Context) (string, bool) {
+		s, err := bed.kube.CoreV1().Secrets(r.SandboxNamespace).Get(ctx, name, metav1.GetOptions{})
+		if err != nil {
+			return err.Error(), false
+		}
+		var ledger struct {
+			Places map[string]any `json:"places"`
+		}
+		if err := json.Unmarshal(s.Data["ledger"], &ledger); err != nil {
+			t.Fatal(err)
+		}
+		return string(s.Data["ledger"]), len(ledger.Places) == want
+	})
 }

@@ -28,6 +28,7 @@ type Env struct {
 
 	Simulated Simulated
 	Path      Path
+	TLS       TLS
 }
 
 // Simulated is an installation whose sandboxes land on simulated nodes.
@@ -35,6 +36,14 @@ type Simulated struct{ APIURL, APIKey, Namespace string }
 
 // Path is an installation in path mode.
 type Path struct{ APIURL, APIKey, RouterURL string }
+
+// TLS is an installation that ends TLS itself; all empty: there is none.
+type TLS struct {
+	APIURL, APIKey, RouterURL string
+	PathRouterURL             string // a router of it in path mode
+	RouterMetrics             string // of the first router, over plain HTTP
+	CAFile                    string // who signed the certificate of all
+}
 
 // requiredKeys are of the default tenant, of another one, and of one that
 // rotates session keys on resume.
@@ -77,6 +86,10 @@ func ParseEnv(r io.Reader) (Env, error) {
 			APIURL: v.present("PATH_API_URL"), RouterURL: v.present("PATH_ROUTER_URL"),
 			APIKey: v.or("PATH_API_KEY", "API_KEY"),
 		},
+	}
+	env.TLS = TLS{
+		APIURL: v.values["TLS_API_URL"], APIKey: v.or("TLS_API_KEY", "API_KEY"), RouterURL: v.values["TLS_ROUTER_URL"],
+		PathRouterURL: v.values["TLS_PATH_ROUTER_URL"], RouterMetrics: v.values["TLS_ROUTER_METRICS"], CAFile: v.values["TLS_CA_FILE"],
 	}
 	env.APIURLs = gateways(v.required("API_URL"), v.required("API_URLS"))
 	env.APIKeys = v.keys(v.required("API_KEY"))

@@ -43,6 +43,7 @@ func TestParseEnv(t *testing.T) {
 		SandboxImage: "127.0.0.1:5500/agentstub:1", MissingImage: "127.0.0.1:5500/nothing:1",
 		Simulated: client.Simulated{APIURL: "http://127.0.0.1:5002", APIKey: "k4", Namespace: "sandbar-simulated"},
 		Path:      client.Path{APIKey: "k1"},
+		TLS:       client.TLS{APIKey: "k1"},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)

@@ -5,7 +5,7 @@ import (
 	"net"
 	"os"
 
-	"github.com/sandbar-io/sandbar/tools/devcluster/internal/pki"
+	"github.com/sandbar-io/sandbar/tools/internal/pki"
 )
 
 const masters = "system:masters"

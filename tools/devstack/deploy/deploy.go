@@ -97,6 +97,9 @@ func (o *Options) settle() error {
 			wrong = append(wrong, fmt.Errorf("deploy: CPU request %q: %w", o.CPURequest, err))
 		}
 	}
+	if file, _ := o.setting("TLS_CERT_FILE"); file != "" {
+		wrong = append(wrong, errors.New("deploy: TLS_CERT_FILE names a file of this machine; in a cluster the certificate is a Secret: deploy/43-router.yaml says how"))
+	}
 	if o.Dir == "" {
 		o.Dir = filepath.Join(o.Repo, ".sandbar", "deploy")
 	}

@@ -60,14 +60,12 @@ func (o Options) manifests(images map[string]string, old map[string]corev1.Secre
 	if err != nil {
 		return nil, err
 	}
-	keys, err := o.keysFile()
+	files, err := o.mountedFiles()
 	if err != nil {
 		return nil, err
 	}
-	if keys != nil {
-		// Before the Deployments, which are told the versions of what they read.
-		all = slices.Insert(all, slices.IndexFunc(all, isSecret), runtime.Object(keys))
-	}
+	// Before the Deployments, which are told the versions of what they read.
+	all = slices.Insert(all, slices.IndexFunc(all, isSecret), files...)
 	// Each sandbox has its own Ingress in that mode.
 	if mode, _ := o.setting("ROUTING_MODE"); mode == "ingress" {
 		all = slices.DeleteFunc(all, func(m runtime.Object) bool {

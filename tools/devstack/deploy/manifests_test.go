@@ -105,13 +105,14 @@ func TestSettings(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := manifests(t, deploy.Options{Settings: []string{
-		"HOST_LABEL=session", "HOST_LABEL=runtime", "TOLERATIONS=a=b=c", "API_KEYS_FILE=" + keys,
+		"HOST_LABEL=session", "HOST_LABEL=runtime", "TOLERATIONS=a=b=c", "API_KEYS_FILE=" + keys, "WARM_RUNTIME_CONFIGS_FILE=" + keys, "REGISTRY_AUTH_FILES=" + keys,
 		"API_KEY=secret-1", "VIEW_SEALING_KEY=secret-2", "NATS_PASSWORD=secret-3",
 		"KUBECONFIG=/home/me/config", "NAMESPACE=elsewhere", "NATS_URL=nats://127.0.0.1:4222", "SERVER_PORT=1", "HEALTH_PORT=2",
 	}}, nil)
 	data := of[*corev1.ConfigMap](t, all, "sandbar").Data
 	for name, want := range map[string]string{
 		"HOST_LABEL": "runtime", "TOLERATIONS": "a=b=c", "API_KEYS_FILE": "/etc/sandbar/api-keys/keys.yaml",
+		"WARM_RUNTIME_CONFIGS_FILE": "/etc/sandbar/warm-runtime-configs/configs.yaml", "REGISTRY_AUTH_FILES": "/etc/sandbar/registry-auth/.dockerconfigjson",
 		"NAMESPACE": "sandbar-sandboxes", "NATS_URL": "nats://nats.sandbar-system:4222",
 	} {
 		if data[name] != want {
@@ -124,9 +125,13 @@ func TestSettings(t *testing.T) {
 		}
 	}
 	gateway := of[*appsv1.Deployment](t, all, "gateway").Spec.Template.Spec
-	mounted := slices.ContainsFunc(gateway.Volumes, func(v corev1.Volume) bool { return v.Secret != nil && v.Secret.SecretName == "sandbar-api-keys" })
-	if got := of[*corev1.Secret](t, all, "sandbar-api-keys").Data["keys.yaml"]; !mounted || string(got) != "keys: []\n" {
-		t.Errorf("the keys file holds %q, mounted: %v", got, mounted)
+	for secret, key := range map[string]string{
+		"sandbar-api-keys": "keys.yaml", "sandbar-warm-runtime-configs": "configs.yaml", "sandbar-registry-auth": ".dockerconfigjson",
+	} {
+		mounted := slices.ContainsFunc(gateway.Volumes, func(v corev1.Volume) bool { return v.Secret != nil && v.Secret.SecretName == secret })
+		if got := of[*corev1.Secret](t, all, secret).Data[key]; !mounted || string(got) != "keys: []\n" {
+			t.Errorf("%s holds %q, mounted: %v", secret, got, mounted)
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"os"
 	"path"
 	"slices"
@@ -12,6 +13,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/sandbar-io/sandbar/tools/devstack/stack"
 )
@@ -21,14 +23,16 @@ import (
 var wired = []string{
 	"NAMESPACE", "LEASE_NAMESPACE", "KUBECONFIG", "SERVER_PORT", "ROUTER_PORT", "HEALTH_PORT", "LISTEN_ADDRESS",
 	"NATS_URL", "NATS_USER", "NATS_PASSWORD", "NATS_CA_FILE", "VIEW_SEALING_KEY",
-	"API_KEY", // a Secret's, as is API_KEYS_FILE
+	"API_KEY", // a Secret's, as are mounted files
 }
 
-const (
-	keysSecret = "sandbar-api-keys"
-	keysMount  = "/etc/sandbar/api-keys" // in deploy/40-gateway.yaml
-	keysName   = "keys.yaml"
-)
+// mounted are the settings that name a file. In the cluster it is the key of a
+// Secret that deploy/40-gateway.yaml mounts.
+var mounted = map[string]struct{ secret, folder, key string }{
+	"API_KEYS_FILE":             {"sandbar-api-keys", "/etc/sandbar/api-keys", "keys.yaml"},
+	"WARM_RUNTIME_CONFIGS_FILE": {"sandbar-warm-runtime-configs", "/etc/sandbar/warm-runtime-configs", "configs.yaml"},
+	"REGISTRY_AUTH_FILES":       {"sandbar-registry-auth", "/etc/sandbar/registry-auth", ".dockerconfigjson"}, // one file here
+}
 
 // configure puts the settings into the ConfigMap that all services read. It never
 // holds a key.
@@ -37,31 +41,35 @@ func (o Options) configure(m *corev1.ConfigMap) {
 		name, value, _ := strings.Cut(s, "=")
 		switch {
 		case slices.Contains(wired, name):
-		case name == "API_KEYS_FILE" && value != "":
-			m.Data[name] = path.Join(keysMount, keysName)
+		case mounted[name].secret != "" && value != "":
+			m.Data[name] = path.Join(mounted[name].folder, mounted[name].key)
 		default:
 			m.Data[name] = value
 		}
 	}
 }
 
-// keysFile is the Secret of API_KEYS_FILE, nil where that is not set.
-func (o Options) keysFile() (*corev1.Secret, error) {
-	file, _ := o.setting("API_KEYS_FILE")
-	if file == "" {
-		return nil, nil
+// mountedFiles are the Secrets of the files that are set.
+func (o Options) mountedFiles() ([]runtime.Object, error) {
+	var all []runtime.Object
+	for _, name := range slices.Sorted(maps.Keys(mounted)) {
+		file, _ := o.setting(name)
+		if file == "" {
+			continue
+		}
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		all = append(all, &corev1.Secret{
+			TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
+			ObjectMeta: metav1.ObjectMeta{
+				Name: mounted[name].secret, Namespace: o.SystemNamespace, Labels: map[string]string{"app.kubernetes.io/part-of": "sandbar"},
+			},
+			Data: map[string][]byte{mounted[name].key: raw},
+		})
 	}
-	raw, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("API_KEYS_FILE: %w", err)
-	}
-	return &corev1.Secret{
-		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
-		ObjectMeta: metav1.ObjectMeta{
-			Name: keysSecret, Namespace: o.SystemNamespace, Labels: map[string]string{"app.kubernetes.io/part-of": "sandbar"},
-		},
-		Data: map[string][]byte{keysName: raw},
-	}, nil
+	return all, nil
 }
 
 const placeholder = "REPLACE_ME_"

@@ -31,6 +31,8 @@ type Options struct {
 	// Settings are settings of the services, KEY=value; they win over the
 	// stack's own defaults, and not over what wires the services together.
 	Settings []string
+	// Own are settings of one instance, by its name; they win over all others.
+	Own map[string][]string
 	// Failpoints builds the services with their failpoints in.
 	Failpoints bool
 	// Bin is a folder that Build has filled, for several stacks to share; empty:
@@ -109,14 +111,29 @@ func SettingsFrom(repo string, environ []string) ([]string, error) {
 			continue
 		}
 		// The services run in another folder than the caller.
-		if strings.HasSuffix(name, "_FILE") && value != "" {
-			if value, err = filepath.Abs(value); err != nil {
+		if strings.HasSuffix(name, "_FILE") || strings.HasSuffix(name, "_FILES") {
+			if value, err = absolute(value); err != nil {
 				return nil, fmt.Errorf("%s: %w", name, err)
 			}
 		}
 		out = append(out, name+"="+value)
 	}
 	return out, nil
+}
+
+// absolute makes each path of a list so.
+func absolute(paths string) (string, error) {
+	if paths == "" {
+		return "", nil
+	}
+	all := strings.Split(paths, ",")
+	for i := range all {
+		var err error
+		if all[i], err = filepath.Abs(strings.TrimSpace(all[i])); err != nil {
+			return "", err
+		}
+	}
+	return strings.Join(all, ","), nil
 }
 
 // Count reads a count from the environment, 0 where it is not set.

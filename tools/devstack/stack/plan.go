@@ -49,6 +49,9 @@ func (s *Stack) plan(ctx context.Context, client kubernetes.Interface) error {
 		}
 		svc := s.Services[instance("gateway", i)]
 		svc.Health = svc.URL // it serves its own
+		if s.TLS() {
+			svc.URL = "https://" + s.Cluster.BaseDomain + ":" + strconv.Itoa(p) // what its certificate names
+		}
 	}
 	for i := range s.Provisioners {
 		if err := s.add("provisioner", i, 0, "KUBECONFIG="+kubeconfigs["provisioner"]); err != nil {
@@ -62,6 +65,7 @@ func (s *Stack) plan(ctx context.Context, client kubernetes.Interface) error {
 	}
 	for _, svc := range s.Services {
 		svc.Env = append(svc.Env, "URL_PORT="+strconv.Itoa(s.RouterPort))
+		svc.Env = append(svc.Env, s.Own[svc.Name]...)
 	}
 	return nil
 }
@@ -83,13 +87,20 @@ func (s *Stack) add(kind string, i, serves int, wiring ...string) error {
 		"NATS_URL="+s.NATSURL, "NATS_USER="+kind, "NATS_PASSWORD="+s.Secrets.NATS[kind],
 		"HEALTH_PORT="+strconv.Itoa(health),
 	)
+	scheme := "http"
+	if s.TLS() && (kind == "gateway" || kind == "router") {
+		scheme = "https"
+	}
 	svc := &Service{
 		Name: instance(kind, i), Kind: kind, Env: append(env, wiring...),
-		URL: "http://127.0.0.1:" + strconv.Itoa(serves), Health: "http://127.0.0.1:" + strconv.Itoa(health),
+		URL: scheme + "://127.0.0.1:" + strconv.Itoa(serves), Health: "http://127.0.0.1:" + strconv.Itoa(health),
 	}
 	s.Services[svc.Name] = svc
 	return nil
 }
+
+// TLS reports whether gateways and routers have a certificate.
+func (s *Stack) TLS() bool { return lastOf(s.Settings, "TLS_CERT_FILE") != "" }
 
 // Defaults are what `make up` and the system tests set, for many sandboxes to fit.
 func Defaults(baseDomain, registry string) []string {

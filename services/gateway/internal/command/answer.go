@@ -18,9 +18,9 @@ func (s *Sender) answer(c sandbox.Command, m *nats.Msg, log *zap.Logger) (*sandb
 	if err := json.Unmarshal(m.Data, &r); err != nil {
 		return nil, fmt.Errorf("decode reply: %w", err)
 	}
-	if r.Code != "" {
+	if err := r.Refusal(); err != nil {
 		log.Debug("the command was refused", zap.String("code", string(r.Code)), zap.String("message", r.Message))
-		return nil, sandbox.Errorf(r.Code, "%s", r.Message)
+		return nil, err
 	}
 	v := r.View
 	switch {

@@ -17,6 +17,7 @@ import (
 	"github.com/sandbar-io/sandbar/services/gateway/internal/command"
 	"github.com/sandbar-io/sandbar/services/gateway/internal/keys"
 	"github.com/sandbar-io/sandbar/services/gateway/internal/registry"
+	"github.com/sandbar-io/sandbar/services/gateway/internal/warm"
 )
 
 // Options are what an operator may choose.
@@ -43,9 +44,19 @@ type Commands interface {
 	Do(context.Context, sandbox.Command, command.Origin) (*sandbox.View, error)
 }
 
+// Claims hears which sandboxes clients ask for.
+type Claims interface {
+	Claim(v *sandbox.View)
+}
+
 // Images asks registries.
 type Images interface {
 	Find(ctx context.Context, reference string) (*registry.Image, error)
+}
+
+// Warm are the warm-runtime configs.
+type Warm interface {
+	Configs() []warm.Config
 }
 
 // Checks tell how the process is.
@@ -61,7 +72,9 @@ type Needs struct {
 	Keys     Keys
 	Views    Views
 	Commands Commands
+	Claims   Claims
 	Images   Images
+	Warm     Warm
 	Checks   Checks
 	Metrics  *prometheus.Registry
 	Log      *zap.Logger
@@ -80,8 +93,11 @@ func New(n Needs, o Options) http.Handler {
 	// they were sent.
 	m := mux.NewRouter().SkipClean(true).UseEncodedPath()
 	for _, rt := range a.routes() {
-		m.Handle(rt.path, a.serve(rt)).Methods(slices.Clone(rt.methods)...) // mux writes to it
-		m.Handle(rt.path, a.serve(rt.otherMethods()))
+		here := m.Handle(rt.path, a.serve(rt))
+		if len(rt.methods) > 0 {
+			here.Methods(slices.Clone(rt.methods)...) // mux writes to it
+			m.Handle(rt.path, a.serve(rt.otherMethods()))
+		}
 	}
 	m.Handle("/metrics", obs.Handler(n.Metrics)).Methods(http.MethodGet)
 	m.NotFoundHandler = a.serve(route{name: "unknown", open: true, handle: noEndpoint})

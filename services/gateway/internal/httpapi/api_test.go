@@ -22,6 +22,7 @@ import (
 	"github.com/sandbar-io/sandbar/services/gateway/internal/httpapi"
 	"github.com/sandbar-io/sandbar/services/gateway/internal/keys"
 	"github.com/sandbar-io/sandbar/services/gateway/internal/registry"
+	"github.com/sandbar-io/sandbar/services/gateway/internal/warm"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -46,7 +47,9 @@ type bench struct {
 	answer   func(sandbox.Command) (*sandbox.View, error)
 	commands []sandbox.Command
 	origins  []command.Origin
+	claimed  []string // runtime ids
 	image    *registry.Image
+	warm     []warm.Config
 	imageErr error
 }
 
@@ -58,7 +61,9 @@ func newBench(t testing.TB, o httpapi.Options) *bench {
 			"key-a":      {Name: "a", Tenant: "tenant-a"},
 			"key-b":      {Name: "b", Tenant: "tenant-b"},
 			"key-strict": {Name: "strict", Tenant: "tenant-a", RotateOnResume: true, ResumeActive: 409},
+			"key-tight":  {Name: "tight", Tenant: "tenant-a", Limits: tight},
 		},
+		warm:   []warm.Config{},
 		status: views.Status{Ready: true, Age: 100 * time.Millisecond, Leader: "watcher-0", Sandboxes: 1},
 	}
 	b.answer = func(c sandbox.Command) (*sandbox.View, error) {
@@ -69,7 +74,7 @@ func newBench(t testing.TB, o httpapi.Options) *bench {
 		return v, nil
 	}
 	b.Handler = httpapi.New(httpapi.Needs{
-		Keys: b, Views: b, Commands: b, Images: images{b}, Metrics: obs.NewRegistry(), Log: zap.New(core),
+		Keys: b, Views: b, Commands: b, Claims: b, Images: images{b}, Warm: b, Metrics: obs.NewRegistry(), Log: zap.New(core),
 		Checks: httpapi.Checks{
 			NATS: func() error { return b.nats }, Denied: func() bool { return b.denied },
 			Provisioners: func() bool { return !b.absent }, Draining: func() bool { return b.draining },
@@ -82,6 +87,8 @@ func (b *bench) Find(presented string) (keys.Key, bool) {
 	k, ok := b.keys[presented]
 	return k, ok
 }
+
+func (b *bench) Configs() []warm.Config { return b.warm }
 
 func (b *bench) Memory() *views.Memory { return b.memory }
 func (b *bench) Status() views.Status  { return b.status }
@@ -101,6 +108,12 @@ func (b *bench) Do(_ context.Context, c sandbox.Command, from command.Origin) (*
 	defer b.mu.Unlock()
 	b.commands, b.origins = append(b.commands, c), append(b.origins, from)
 	return b.answer(c)
+}
+
+func (b *bench) Claim(v *sandbox.View) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.claimed = append(b.claimed, v.RuntimeID)
 }
 
 type images struct{ b *bench }

@@ -20,8 +20,12 @@ func (a *api) start(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	// A client whose first start got no answer in time asks again.
+	a.claim(a.Views.Memory().Session(c.key.Tenant, sessionID))
+	spec.Lifecycle = c.key.LifecycleOf(spec.Lifecycle)
 	return a.do(c, sandbox.Command{
 		Verb: sandbox.Start, Tenant: c.key.Tenant, SessionID: sessionID, Spec: spec, RotateKey: c.key.RotateOnResume,
+		Limits: c.key.Limits,
 	})
 }
 
@@ -52,15 +56,19 @@ func (a *api) change(verb sandbox.Verb) handler {
 			}
 			return nil, sandbox.Errorf(sandbox.CodeNotFound, "runtime %s is stopped", runtimeID)
 		}
+		if verb == sandbox.Resume {
+			a.claim(v)
+		}
 		if verb == sandbox.Resume && a.refusesActive(c) {
 			if err := a.notActive(c, runtimeID); err != nil {
 				return nil, err
 			}
 		}
-		return a.do(c, sandbox.Command{
-			Verb: verb, Tenant: v.Tenant, SessionID: v.SessionID, RuntimeID: v.RuntimeID,
-			RotateKey: verb == sandbox.Resume && c.key.RotateOnResume,
-		})
+		cmd := sandbox.Command{Verb: verb, Tenant: v.Tenant, SessionID: v.SessionID, RuntimeID: v.RuntimeID}
+		if verb == sandbox.Resume {
+			cmd.RotateKey, cmd.Limits = c.key.RotateOnResume, c.key.Limits
+		}
+		return a.do(c, cmd)
 	}
 }
 

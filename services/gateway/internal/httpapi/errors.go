@@ -1,7 +1,10 @@
 package httpapi
 
 import (
+	"errors"
 	"net/http"
+	"strconv"
+	"time"
 
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
 )
@@ -16,6 +19,7 @@ var statuses = map[sandbox.Code]int{
 	sandbox.CodeConflict:     http.StatusConflict,
 	sandbox.CodeOvertaken:    http.StatusConflict,
 	sandbox.CodeQuota:        http.StatusBadRequest, // clients look for its sentence in a 400
+	sandbox.CodeRateLimited:  http.StatusTooManyRequests,
 	sandbox.CodeTooLarge:     http.StatusRequestEntityTooLarge,
 	sandbox.CodeInternal:     http.StatusInternalServerError,
 	sandbox.CodeNotSupported: http.StatusNotImplemented,
@@ -29,13 +33,28 @@ var statuses = map[sandbox.Code]int{
 type problem struct {
 	Detail string       `json:"detail"`
 	Error  sandbox.Code `json:"error"`
+	// Resource is what is full, of a key's limits.
+	Resource sandbox.Resource `json:"resource,omitempty"`
 }
 
 func problemOf(err error) (int, problem) {
 	p := problem{Detail: sandbox.MessageOf(err), Error: sandbox.CodeOf(err)}
+	var e *sandbox.Error
+	if errors.As(err, &e) {
+		p.Resource = e.Resource
+	}
 	status, ok := statuses[p.Error]
 	if !ok { // a newer provisioner's
 		status = http.StatusInternalServerError
 	}
 	return status, p
+}
+
+// retryAfter tells when to try again, where that is known: whole seconds, at
+// least one.
+func retryAfter(h http.Header, err error) {
+	var e *sandbox.Error
+	if errors.As(err, &e) && e.RetryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(int((e.RetryAfter+time.Second-1)/time.Second)))
+	}
 }

@@ -38,7 +38,16 @@ func (a *api) session(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	a.claim(v)
 	return object(v), nil
+}
+
+// claim says that the sandbox's client knows of it. A list says nothing: it is
+// also how others count.
+func (a *api) claim(v *sandbox.View) {
+	if v != nil && active(v) {
+		a.Claims.Claim(v)
+	}
 }
 
 func stopped(v *sandbox.View) bool { return v != nil && v.Status == sandbox.StatusStopped }
@@ -52,6 +61,7 @@ func (a *api) runtime(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	a.claim(v)
 	return object(v), nil
 }
 
@@ -108,6 +118,7 @@ func (a *api) sessions(tenant string, ids []string) (out []*runtimeObject, certa
 	for i, id := range ids {
 		v := a.Views.Memory().Session(tenant, id)
 		if v != nil {
+			a.claim(v)
 			out[i] = object(v)
 		}
 		certain = certain && v != nil && !stopped(v)

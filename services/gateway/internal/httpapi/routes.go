@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"io"
 	"net/http"
 	"strings"
 
@@ -13,9 +14,9 @@ type handler func(*call) (any, error)
 type route struct {
 	name    string // in metrics and logs
 	path    string
-	methods []string
-	open    bool // needs no API key
-	changes bool // one line of log for each request
+	methods []string // none: all of them
+	open    bool     // needs no API key
+	changes bool     // one line of log for each request
 	handle  handler
 }
 
@@ -38,12 +39,10 @@ func (a *api) routes() []route {
 		{name: "session", path: "/sessions/{id}", methods: get, handle: a.session},
 		{name: "registry_prefix", path: "/registry_prefix", methods: get, handle: a.registryPrefix},
 		{name: "image_exists", path: "/image_exists", methods: get, handle: a.imageExists},
-		{name: "warm_configs", path: "/api/warm-runtime-configs", methods: get, handle: warmConfigs},
+		{name: "warm_configs", path: "/api/warm-runtime-configs", methods: get, handle: a.warmConfigs},
 		{name: "build", path: "/build", methods: post, handle: noBuild},
 		{name: "build_status", path: "/build_status", methods: get, handle: noBuild},
-		{name: "admin", path: "/api/admin/{rest:.*}", methods: []string{
-			http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete,
-		}, open: true, handle: noAdmin},
+		{name: "admin", path: "/api/admin{rest:(?:/.*)?}", open: true, handle: noAdmin},
 		{name: "health", path: "/health", methods: get, open: true, handle: alive},
 		{name: "liveness", path: "/liveness", methods: get, open: true, handle: alive},
 		{name: "readiness", path: "/readiness", methods: get, open: true, handle: a.readiness},
@@ -67,16 +66,23 @@ func noEndpoint(*call) (any, error) {
 	return nil, sandbox.Errorf(sandbox.CodeNotFound, "there is no such endpoint")
 }
 
-func noBuild(*call) (any, error) {
+// maxContext is how much of a build context is read to no end, in bytes: a client
+// that still sends when the connection is closed never reads the answer.
+const maxContext = 64 << 20
+
+func noBuild(c *call) (any, error) {
+	_, _ = io.CopyN(io.Discard, c.r.Body, maxContext) // it may end early, or the client be gone
 	return nil, sandbox.Errorf(sandbox.CodeNotSupported, "this server builds no images")
 }
 
+// noAdmin answers whoever asks: the admin API has a login of its own, so that an
+// API key neither opens it nor is wanted.
 func noAdmin(*call) (any, error) {
 	return nil, sandbox.Errorf(sandbox.CodeForbidden, "the admin API is off")
 }
 
 // warmConfigs is read before every conversation by clients that look for one:
 // none is an answer, an error would stop them.
-func warmConfigs(*call) (any, error) {
-	return map[string]any{"configs": []any{}}, nil
+func (a *api) warmConfigs(*call) (any, error) {
+	return map[string]any{"configs": a.Warm.Configs()}, nil
 }

@@ -55,6 +55,7 @@ func (a *api) serve(rt route) http.Handler {
 		}
 		if err != nil {
 			status, body = problemOf(err)
+			retryAfter(c.header, err)
 		}
 		a.log(rt, c, status, err, time.Since(begin))
 		a.metrics.observe(rt.name, r.Method, status, time.Since(begin))

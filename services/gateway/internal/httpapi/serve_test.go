@@ -13,6 +13,7 @@ import (
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
 	"github.com/sandbar-io/sandbar/services/gateway/internal/httpapi"
 	"github.com/sandbar-io/sandbar/services/gateway/internal/registry"
+	"github.com/sandbar-io/sandbar/services/gateway/internal/warm"
 )
 
 func TestAuthentication(t *testing.T) {
@@ -60,7 +61,13 @@ func TestOtherPathsAndMethods(t *testing.T) {
 		"GET /build_status":                   "501 not_supported",
 		"GET /api/admin/challenge":            "403 forbidden",
 		"POST /api/admin/login":               "403 forbidden",
+		"GET /api/admin/api-keys":             "403 forbidden",
 		"PUT /api/admin/warm-runtime-configs": "403 forbidden",
+		"PATCH /api/admin/x%2Fy//z":           "403 forbidden",
+		"OPTIONS /api/admin":                  "403 forbidden",
+		"DELETE /api/admin/":                  "403 forbidden",
+		"GET /api/administrator":              "404 not_found",
+		"POST /api/warm-runtime-configs":      "405 method_not_allowed GET, HEAD",
 		"HEAD /list":                          "200",
 	} {
 		method, path, _ := strings.Cut(target, " ")
@@ -94,6 +101,11 @@ func TestSmallEndpoints(t *testing.T) {
 			t.Errorf("%s: %d %s", target, a.Code, a.Body)
 		}
 	}
+	b.warm = []warm.Config{{Name: "a", Image: "i:1", Environment: map[string]string{"A": "<b>"}, WorkingDir: "/w", Source: "file"}}
+	if a := b.get("/api/warm-runtime-configs"); a.Body.String() !=
+		`{"configs":[{"name":"a","image":"i:1","command":null,"environment":{"A":"<b>"},"working_dir":"/w","source":"file"}]}`+"\n" {
+		t.Errorf("warm configs: %d %s", a.Code, a.Body)
+	}
 	b.image = nil
 	if a := b.get("/image_exists?image=a:1"); a.Body.String() != `{"exists":false}`+"\n" {
 		t.Errorf("absent: %d %s", a.Code, a.Body)
@@ -103,6 +115,48 @@ func TestSmallEndpoints(t *testing.T) {
 	b.get("/image_exists?image=a:1").want(t, http.StatusServiceUnavailable, "unsure")
 	if a := b.get("/metrics"); !strings.Contains(a.Body.String(), `sandbar_gateway_requests_total{endpoint="image_exists",method="GET",status="503"} 1`) {
 		t.Errorf("metrics: %s", a.Body)
+	}
+}
+
+// The admin API is off for everyone alike: no key is asked for, and a wrong one
+// is not told.
+func TestAdminIsOff(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, httpapi.Options{})
+	for _, header := range [][]string{{"X-API-Key", ""}, {"X-API-Key", "wrong"}, {"X-API-Key", "key-a"}, {"X-API-Key", "", "Authorization", "Bearer x"}} {
+		for _, target := range []string{
+			"GET /api/admin/challenge", "POST /api/admin/login", "GET /api/admin/api-keys",
+			"PUT /api/admin/warm-runtime-configs/a", "DELETE /api/admin/warm-runtime-configs/a",
+		} {
+			method, path, _ := strings.Cut(target, " ")
+			b.do(method, path, `{"challenge":"c","hash":"h"}`, header...).want(t, http.StatusForbidden, "admin API is off")
+		}
+	}
+}
+
+// A client sends all of its context before it reads the answer, so that the
+// context is read, whatever it is.
+func TestBuildReadsItsBody(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, httpapi.Options{})
+	for name, body := range map[string]*strings.Reader{
+		"small": strings.NewReader("--b\r\nbroken"), "large": strings.NewReader(strings.Repeat("x", 4<<20)), "none": strings.NewReader(""),
+	} {
+		r := httptest.NewRequest(http.MethodPost, "/build", body)
+		r.Header.Set("X-API-Key", "key-a")
+		r.Header.Set("Content-Type", "multipart/form-data; boundary=b")
+		a := answer{ResponseRecorder: httptest.NewRecorder()}
+		b.ServeHTTP(a, r)
+		if a.Code != http.StatusNotImplemented || body.Len() != 0 || !strings.Contains(a.Body.String(), `"detail":"`) {
+			t.Errorf("%s: %d %s, %d bytes not read", name, a.Code, a.Body, body.Len())
+		}
+	}
+	r := httptest.NewRequest(http.MethodPost, "/build", endless{})
+	r.Header.Set("X-API-Key", "key-a")
+	w := httptest.NewRecorder()
+	b.ServeHTTP(w, r)
+	if w.Code != http.StatusNotImplemented {
+		t.Errorf("endless: %d", w.Code)
 	}
 }
 

@@ -46,6 +46,9 @@ func decodeStart(f fields, defaultImage string) (sessionID string, spec *sandbox
 	if factor != nil {
 		spec.ResourceFactor = int(min(*factor, sandbox.MaxResourceFactor+1))
 	}
+	if spec.Lifecycle, err = decodeLifecycle(f); err != nil {
+		return "", nil, err
+	}
 	if _, sent := f.value("image"); !sent {
 		spec.Image = defaultImage
 	}
@@ -81,6 +84,33 @@ func decodeCommand(f fields) ([]string, error) {
 		}
 	}
 	return words, nil
+}
+
+// decodeLifecycle reads our own extension of the contract. A clock that is
+// misspelt must not be silently off, so unlike elsewhere unknown members are
+// refused.
+func decodeLifecycle(f fields) (*sandbox.Lifecycle, error) {
+	raw, ok := f.value("lifecycle")
+	if !ok {
+		return nil, nil
+	}
+	var clocks fields
+	if json.Unmarshal(raw, &clocks) != nil {
+		return nil, sandbox.Errorf(sandbox.CodeInvalid, "lifecycle must be an object of seconds")
+	}
+	out := &sandbox.Lifecycle{}
+	for _, c := range sandbox.LifecycleClocks {
+		n, err := clocks.integer(c.Name)
+		if err != nil {
+			return nil, sandbox.Errorf(sandbox.CodeInvalid, "lifecycle: %s must be a whole number of seconds", c.Name)
+		}
+		*c.Of(out) = n
+		delete(clocks, c.Name)
+	}
+	for name := range clocks {
+		return nil, sandbox.Errorf(sandbox.CodeInvalid, "lifecycle: there is no clock %.64q", name)
+	}
+	return out, nil
 }
 
 func decodeEnvironment(f fields) (map[string]string, error) {

@@ -1,20 +1,13 @@
 package keys
 
 import (
-	"bytes"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
-	"regexp"
 
-	"go.yaml.in/yaml/v3"
-
+	"github.com/sandbar-io/sandbar/pkg/filewatch"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
 )
-
-// MaxFile is the largest keys file that is read, in bytes: about 5,000 keys.
-const MaxFile = 1 << 20
 
 type file struct {
 	Keys []fileKey `yaml:"keys"`
@@ -26,23 +19,27 @@ type fileKey struct {
 	Tenant         string `yaml:"tenant"`
 	RotateOnResume bool   `yaml:"rotate_on_resume"`
 	ResumeActive   int    `yaml:"resume_active"`
+
+	Lifecycle      *fileLifecycle `yaml:"lifecycle"`
+	LifecycleFixed bool           `yaml:"lifecycle_fixed"`
+	Limits         *fileLimits    `yaml:"limits"`
 }
 
-// quoted is where the YAML library cites a value, which may be a key that was
-// put in the wrong place.
-var quoted = regexp.MustCompile("`[^`]*`")
+// fileLifecycle is sandbox.Lifecycle by the names that it has on the wire.
+type fileLifecycle struct {
+	Idle      *int64 `yaml:"idle_seconds"`
+	MaxAge    *int64 `yaml:"max_age_seconds"`
+	Retention *int64 `yaml:"retention_seconds"`
+	Pending   *int64 `yaml:"pending_seconds"`
+	Unclaimed *int64 `yaml:"unclaimed_seconds"`
+}
 
 // parse reads a keys file and says all that is wrong with it, without citing a
 // value of it.
 func parse(body []byte) ([]entry, error) {
-	if len(body) > MaxFile {
-		return nil, fmt.Errorf("the file has %d bytes, at most %d are read", len(body), MaxFile)
-	}
 	var f file
-	d := yaml.NewDecoder(bytes.NewReader(body))
-	d.KnownFields(true) // a misspelt option must not be silently off
-	if err := d.Decode(&f); err != nil && !errors.Is(err, io.EOF) {
-		return nil, errors.New(quoted.ReplaceAllString(err.Error(), "…"))
+	if err := filewatch.DecodeYAML(body, &f); err != nil {
+		return nil, err
 	}
 	if len(f.Keys) == 0 {
 		return nil, errors.New("the file holds no keys")
@@ -82,6 +79,15 @@ func (k fileKey) entry() (entry, error) {
 		errs = append(errs, errors.New("resume_active: must be 200 or 409"))
 	}
 	e := entry{key: Key{Name: k.Name, Tenant: k.Tenant, RotateOnResume: k.RotateOnResume, ResumeActive: k.ResumeActive}}
+	e.key.Lifecycle, e.key.LifecycleFixed = (*sandbox.Lifecycle)(k.Lifecycle), k.LifecycleFixed
+	if err := e.key.Lifecycle.Validate(); err != nil {
+		errs = append(errs, errors.New(sandbox.MessageOf(err)))
+	}
+	limits, err := k.Limits.limits(k.Name)
+	if err != nil {
+		errs = append(errs, err)
+	}
+	e.key.Limits = limits
 	sum, err := hex.DecodeString(k.SHA256)
 	if err != nil || len(sum) != len(e.sum) {
 		errs = append(errs, errors.New("sha256: must be the key's SHA-256 in 64 hex digits"))

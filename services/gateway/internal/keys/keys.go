@@ -2,16 +2,15 @@
 package keys
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
-	"fmt"
-	"os"
-	"sync"
 	"sync/atomic"
 
 	"go.uber.org/zap"
 
+	"github.com/sandbar-io/sandbar/pkg/filewatch"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
 )
 
@@ -23,7 +22,23 @@ type Key struct {
 	// ResumeActive is the status that answers a resume of what runs already,
 	// 200 or 409; 0: the server's default.
 	ResumeActive int
+	Limits       *sandbox.Limits // nil: none
+	// Lifecycle is of its sandboxes where a request asks for nothing else. With
+	// LifecycleFixed, what a request asks for is passed over.
+	Lifecycle      *sandbox.Lifecycle
+	LifecycleFixed bool
 }
+
+// LifecycleOf is the lifecycle of a start that asks for one, or for none.
+func (k Key) LifecycleOf(asked *sandbox.Lifecycle) *sandbox.Lifecycle {
+	if k.LifecycleFixed {
+		asked = nil
+	}
+	return asked.Or(k.Lifecycle)
+}
+
+// apiKeyName is the name of the key in API_KEY.
+const apiKeyName = "API_KEY"
 
 // ValidResumeActive reports whether a resume of what runs may be answered so.
 func ValidResumeActive(status int) bool { return status == 200 || status == 409 }
@@ -35,33 +50,33 @@ type entry struct {
 
 // Ring is the set of keys that are valid now.
 type Ring struct {
-	path  string // "": none
-	fixed []entry
-	log   *zap.Logger
-
-	mu   sync.Mutex // one reload at a time
-	read *string    // what the file held, valid or not, when it was last read
-
+	fixed   []entry
+	file    *filewatch.Watch
 	entries atomic.Pointer[[]entry]
 }
 
-// New returns the ring of apiKey, which belongs to the default tenant, and of
-// the keys file; either may be "". A file that cannot be used is an error here,
+// New returns the ring of apiKey, which belongs to the default tenant and has
+// these limits, and of the keys file; either may be "". A file that cannot be used is an error here,
 // and only logged later.
-func New(apiKey, path string, log *zap.Logger) (*Ring, error) {
-	r := &Ring{path: path, log: log}
+func New(apiKey string, limits *sandbox.Limits, path string, log *zap.Logger) (*Ring, error) {
+	r := &Ring{}
 	if apiKey != "" {
-		r.fixed = []entry{{sum: sha256.Sum256([]byte(apiKey)), key: Key{Name: "API_KEY", Tenant: sandbox.DefaultTenant}}}
+		r.fixed = []entry{{sum: sha256.Sum256([]byte(apiKey)), key: Key{Name: apiKeyName, Tenant: sandbox.DefaultTenant, Limits: limits}}}
 	}
 	r.entries.Store(&r.fixed)
-	if path == "" {
-		return r, nil
+	var paths []string
+	if path != "" {
+		paths = []string{path}
 	}
-	if _, err := r.reload(); err != nil {
-		return nil, fmt.Errorf("API_KEYS_FILE %s: %w", path, err)
+	var err error
+	if r.file, err = filewatch.New("API_KEYS_FILE", paths, r.take, log); err != nil {
+		return nil, err
 	}
 	return r, nil
 }
+
+// Watch reads the file again when it changes, until ctx ends.
+func (r *Ring) Watch(ctx context.Context) error { return r.file.Run(ctx) }
 
 // Find returns the key that was presented. It compares with all entries, in
 // constant time, whichever matches.
@@ -82,35 +97,25 @@ func (r *Ring) Find(presented string) (Key, bool) {
 	return entries[found].key, true
 }
 
-// reload reads the file and, if it holds something else than the last time and
-// that is valid, takes it. It reports whether it did.
-func (r *Ring) reload() (bool, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	body, err := os.ReadFile(r.path)
-	if err != nil {
-		body = []byte(err.Error()) // told once, as a broken content is
+func (r *Ring) take(files []filewatch.File) error {
+	if len(files) != 1 {
+		return errors.New("it is no file")
 	}
-	text := string(body)
-	if r.read != nil && *r.read == text {
-		return false, nil
-	}
-	r.read = &text
+	entries, err := parse(files[0].Body)
 	if err != nil {
-		return false, fmt.Errorf("read the keys: %w", err)
-	}
-	entries, err := parse(body)
-	if err != nil {
-		return false, err
+		return err
 	}
 	for _, e := range entries {
 		for _, f := range r.fixed {
 			if e.sum == f.sum {
-				return false, errors.New("the key of API_KEY stands in the file too")
+				return errors.New("the key of API_KEY stands in the file too")
+			}
+			if e.key.Name == f.key.Name && e.key.Tenant == f.key.Tenant {
+				return errors.New("a key of the file has the name and tenant of API_KEY: both would be counted as one")
 			}
 		}
 	}
 	entries = append(entries, r.fixed...)
 	r.entries.Store(&entries)
-	return true, nil
+	return nil
 }

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/sandbar-io/sandbar/pkg/filewatch"
 	"github.com/sandbar-io/sandbar/services/gateway/internal/keys"
 )
 
@@ -41,7 +42,7 @@ func TestFind(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys.yaml")
 	write(t, path, "keys:\n"+item("a", "key-a", "tenant-a", "")+
 		item("b", "key-b", "tenant-b", ", rotate_on_resume: true, resume_active: 409"))
-	ring, err := keys.New("plain", path, zap.NewNop())
+	ring, err := keys.New("plain", nil, path, zap.NewNop())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,24 +65,31 @@ func TestFind(t *testing.T) {
 func TestNewRefuses(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ body, want string }{
-		"empty":         {"", "holds no keys"},
-		"not yaml":      {"keys: [", "yaml"},
-		"unknown field": {"keys:\n  - {name: a, key: secret-value}\n", "field key not found"},
-		"wrong type":    {"keys: secret-value\n", "cannot unmarshal"},
-		"no name":       {"keys:\n" + item("''", "k", "t", ""), "keys[0]: name"},
-		"bad tenant":    {"keys:\n" + item("a", "k", "T_1", ""), "keys[0]: tenant"},
-		"bad status":    {"keys:\n" + item("a", "k", "t", ", resume_active: 201"), "resume_active"},
-		"plain key":     {"keys:\n  - {name: a, sha256: secret-value, tenant: t}\n", "sha256: must be"},
-		"same name":     {"keys:\n" + item("a", "k", "t", "") + item("a", "l", "t", ""), "keys[1]: name"},
-		"same key":      {"keys:\n" + item("a", "k", "t", "") + item("b", "k", "t", ""), `the same as that of "a"`},
-		"API_KEY again": {"keys:\n" + item("a", "plain", "t", ""), "API_KEY"},
-		"too large":     {"keys:\n" + strings.Repeat("#", keys.MaxFile), "at most"},
+		"empty":           {"", "holds no keys"},
+		"not yaml":        {"keys: [", "yaml"},
+		"unknown field":   {"keys:\n  - {name: a, key: secret-value}\n", "field key not found"},
+		"wrong type":      {"keys: secret-value\n", "cannot unmarshal"},
+		"no name":         {"keys:\n" + item("''", "k", "t", ""), "keys[0]: name"},
+		"bad tenant":      {"keys:\n" + item("a", "k", "T_1", ""), "keys[0]: tenant"},
+		"bad status":      {"keys:\n" + item("a", "k", "t", ", resume_active: 201"), "resume_active"},
+		"bad clock":       {"keys:\n" + item("a", "k", "t", ", lifecycle: {idle_seconds: -5}"), "keys[0]: lifecycle: idle_seconds"},
+		"no such clock":   {"keys:\n" + item("a", "k", "t", ", lifecycle: {idle: 5}"), "field idle not found"},
+		"plain key":       {"keys:\n  - {name: a, sha256: secret-value, tenant: t}\n", "sha256: must be"},
+		"same name":       {"keys:\n" + item("a", "k", "t", "") + item("a", "l", "t", ""), "keys[1]: name"},
+		"same key":        {"keys:\n" + item("a", "k", "t", "") + item("b", "k", "t", ""), `the same as that of "a"`},
+		"API_KEY again":   {"keys:\n" + item("a", "plain", "t", ""), "API_KEY"},
+		"no sandboxes":    {"keys:\n" + item("a", "k", "t", ", limits: {sandboxes: 0}"), "keys[0]: limits: sandboxes: must be 1 to 2000"},
+		"bad limits":      {"keys:\n" + item("a", "k", "t", ", limits: {cpu: secret, memory: 1e3, starts_per_minute: 2001}"), "keys[0]: limits: cpu: must be a quantity"},
+		"no number":       {"keys:\n" + item("a", "k", "t", ", limits: {sandboxes: secret}"), "cannot unmarshal"},
+		"odd limit":       {"keys:\n" + item("a", "k", "t", ", limits: {pods: 1}"), "field pods not found"},
+		"name of API_KEY": {"keys:\n" + item("API_KEY", "k", "default", ""), "name and tenant of API_KEY"},
+		"too large":       {"keys:\n" + strings.Repeat("#", filewatch.MaxFile), "at most"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			path := filepath.Join(t.TempDir(), "keys.yaml")
 			write(t, path, c.body)
-			_, err := keys.New("plain", path, zap.NewNop())
+			_, err := keys.New("plain", nil, path, zap.NewNop())
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Fatalf("New: %v, want %q in it", err, c.want)
 			}
@@ -90,7 +98,7 @@ func TestNewRefuses(t *testing.T) {
 			}
 		})
 	}
-	if _, err := keys.New("plain", filepath.Join(t.TempDir(), "none"), zap.NewNop()); err == nil {
+	if _, err := keys.New("plain", nil, filepath.Join(t.TempDir(), "none"), zap.NewNop()); err == nil {
 		t.Error("New takes a file that is not there")
 	}
 }
@@ -126,7 +134,7 @@ func TestReload(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys.yaml")
 	write(t, path, "keys:\n"+item("a", "key-a", "t", ""))
 	ring, lines := watched(t, func(log *zap.Logger) *keys.Ring {
-		r, err := keys.New("", path, log)
+		r, err := keys.New("", nil, path, log)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -172,7 +180,7 @@ func TestReloadMountedSecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	ring, lines := watched(t, func(log *zap.Logger) *keys.Ring {
-		r, err := keys.New("", path, log)
+		r, err := keys.New("", nil, path, log)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -217,7 +217,7 @@ func (b *Bus) reply(m jetstream.Msg, c sandbox.Command, out command.Outcome) {
 	}
 	r := contract.Reply{CommandID: c.ID, View: out.View, Revision: out.Revision}
 	if out.Err != nil {
-		r.Code, r.Message, r.View = sandbox.CodeOf(out.Err), sandbox.MessageOf(out.Err), nil
+		r.Refuse(out.Err)
 	}
 	body, err := json.Marshal(r)
 	if err == nil {

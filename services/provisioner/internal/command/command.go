@@ -14,6 +14,7 @@ import (
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
 	"github.com/sandbar-io/sandbar/pkg/views"
 	"github.com/sandbar-io/sandbar/services/provisioner/internal/cluster"
+	"github.com/sandbar-io/sandbar/services/provisioner/internal/quota"
 )
 
 // Records reads and swaps records. cluster.ErrMoved: read again.
@@ -27,6 +28,7 @@ type Records interface {
 // Objects reads and changes what records have.
 type Objects interface {
 	Check(*sandbox.Spec) error
+	Requests(*sandbox.Spec) (cpu, memory int64)
 	Pod(ctx context.Context, name string) (*sandbox.Pod, error)
 	Pods(ctx context.Context, record string) ([]sandbox.Pod, uint64, error)
 	Objects(ctx context.Context, record string) ([]sandbox.Object, error)
@@ -54,6 +56,7 @@ type Router func(tenant, sessionID, runtimeID string) sandbox.Route
 // Runner runs commands. Its methods may be called concurrently.
 type Runner struct {
 	Cluster Cluster
+	Places  *quota.Keeper // of what keys with limits hold
 	Views   Views
 	Route   Router
 	Policy  sandbox.Policy
@@ -79,22 +82,27 @@ const rounds = 32
 // is known to be wrong with the command, try it again.
 func (r *Runner) Run(ctx context.Context, c sandbox.Command, seq uint64) (Outcome, error) {
 	name := sandbox.RecordName(c.Tenant, c.SessionID)
+	claim := newClaim(c, seq)
 	for range rounds {
 		rec, err := r.Cluster.Record(ctx, name)
 		if err != nil {
 			return Outcome{}, err
 		}
-		out, err := r.once(ctx, rec, c, seq)
+		out, err := r.once(ctx, rec, c, claim)
 		if errors.Is(err, cluster.ErrMoved) {
 			continue
+		}
+		if err == nil {
+			r.undo(ctx, c, claim)
 		}
 		return out, err
 	}
 	return Outcome{}, fmt.Errorf("record %s moved %d times in a row", name, rounds)
 }
 
-func (r *Runner) once(ctx context.Context, rec *sandbox.Record, c sandbox.Command, seq uint64) (Outcome, error) {
-	facts := sandbox.Facts{Sequence: seq, Now: r.Now(), Omit: r.Omit}
+func (r *Runner) once(ctx context.Context, rec *sandbox.Record, c sandbox.Command, claim *claim) (Outcome, error) {
+	claim.last = rec
+	facts := sandbox.Facts{Sequence: claim.seq, Now: r.Now(), Omit: r.Omit}
 	if rec != nil && rec.Desired == sandbox.Running && (c.Verb == sandbox.Start || c.Verb == sandbox.Resume) {
 		pod, err := r.Cluster.Pod(ctx, sandbox.PodName(rec.RuntimeID, rec.Incarnation))
 		if err != nil {
@@ -106,9 +114,9 @@ func (r *Runner) once(ctx context.Context, rec *sandbox.Record, c sandbox.Comman
 	silent := c.Bound()
 	switch {
 	case effect.Drop:
-		return Outcome{Silent: true}, nil
+		return Outcome{Silent: true}, r.release(ctx, rec)
 	case effect.Refuse != nil:
-		return Outcome{Err: effect.Refuse}, nil
+		return Outcome{Err: effect.Refuse}, r.release(ctx, rec)
 	case effect.Purge:
 		return Outcome{Silent: true}, r.purge(ctx, rec)
 	}
@@ -119,7 +127,7 @@ func (r *Runner) once(ctx context.Context, rec *sandbox.Record, c sandbox.Comman
 				return Outcome{Err: err}, nil
 			}
 		}
-		next, err := r.write(ctx, rec, effect, c)
+		next, err := r.write(ctx, rec, effect, c, claim)
 		if err != nil {
 			var refused *sandbox.Error
 			if errors.As(err, &refused) {
@@ -129,6 +137,12 @@ func (r *Runner) once(ctx context.Context, rec *sandbox.Record, c sandbox.Comman
 		}
 		failpoint.Hit("provisioner/after-record")
 		before, rec = rec, next
+		claim.last, claim.wrote = rec, true
+	}
+	if !r.Omit.Has(sandbox.OmitReleaseLast) {
+		if err := r.leave(ctx, before, rec); err != nil {
+			return Outcome{}, err
+		}
 	}
 	out, err := r.settle(ctx, rec)
 	if err != nil && cluster.Permanent(err) && (c.Verb == sandbox.Start || c.Verb == sandbox.Resume) {
@@ -149,7 +163,7 @@ func specChanged(rec, next *sandbox.Record) bool {
 }
 
 // write makes ids and keys where the decision asks for new ones, and swaps.
-func (r *Runner) write(ctx context.Context, rec *sandbox.Record, e sandbox.Effect, c sandbox.Command) (*sandbox.Record, error) {
+func (r *Runner) write(ctx context.Context, rec *sandbox.Record, e sandbox.Effect, c sandbox.Command, claim *claim) (*sandbox.Record, error) {
 	next := e.Next
 	if next.RuntimeID == "" {
 		next.RuntimeID = sandbox.NewRuntimeID()
@@ -159,6 +173,16 @@ func (r *Runner) write(ctx context.Context, rec *sandbox.Record, e sandbox.Effec
 	} else if e.RotateKey {
 		next.KeyNumber++
 		next.SessionKey = sandbox.NewKey()
+	}
+	if !r.Omit.Has(sandbox.OmitTakeFirst) {
+		if err := r.take(ctx, e, c, claim); err != nil {
+			return nil, err
+		}
+	}
+	if r.Omit.Has(sandbox.OmitReleaseLast) {
+		if err := r.leave(ctx, rec, next); err != nil {
+			return nil, err
+		}
 	}
 	// Reading took time. A start whose sender has given up, or an attempt that
 	// should have ended, must not bring to life what a later command, already
@@ -171,10 +195,17 @@ func (r *Runner) write(ctx context.Context, rec *sandbox.Record, e sandbox.Effec
 			return nil, err
 		}
 	}
+	var err error
 	if rec == nil {
-		return r.Cluster.CreateRecord(ctx, next)
+		next, err = r.Cluster.CreateRecord(ctx, next)
+	} else {
+		next, err = r.Cluster.UpdateRecord(ctx, rec, next)
 	}
-	return r.Cluster.UpdateRecord(ctx, rec, next)
+	if err == nil && r.Omit.Has(sandbox.OmitTakeFirst) {
+		e.Next = next
+		err = r.take(ctx, e, c, claim)
+	}
+	return next, err
 }
 
 // settle converges and writes the view, again as long as the record moves.
@@ -249,6 +280,9 @@ func (r *Runner) purge(ctx context.Context, rec *sandbox.Record) error {
 	}
 	if seen.pods > 0 {
 		return nil
+	}
+	if err := r.release(ctx, rec); err != nil {
+		return err
 	}
 	failpoint.Hit("provisioner/before-purge")
 	return r.Cluster.DeleteRecord(ctx, rec)

@@ -609,6 +609,9 @@ func TestBoundCommands(t *testing.T) {
 		"the clock's pause":                {running, sandbox.Pause, nil, "paused 1, 0 pods, 2 objects, paused", false},
 		"the clock's stop":                 {paused, sandbox.Stop, nil, "stopped 1, 0 pods, 0 objects, stopped", false},
 		"the clock's pause, too late":      {running, sandbox.Pause, func(_ *bench, c *sandbox.Command) { c.Generation-- }, "running 1, 1 pods, 2 objects, starting", true},
+		"the clock's pause, asked for since": {running, sandbox.Pause, func(b *bench, _ *sandbox.Command) {
+			b.do(sandbox.Start) // moves the fence only
+		}, "running 1, 1 pods, 2 objects, starting", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -2,6 +2,7 @@ package command_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -16,6 +17,7 @@ import (
 	"github.com/sandbar-io/sandbar/pkg/views"
 	"github.com/sandbar-io/sandbar/services/provisioner/internal/cluster"
 	"github.com/sandbar-io/sandbar/services/provisioner/internal/command"
+	"github.com/sandbar-io/sandbar/services/provisioner/internal/quota"
 )
 
 // Calls of the fake, by which faults are placed.
@@ -34,6 +36,8 @@ const (
 	deleteObject = "delete object"
 	check        = "check"
 	putView      = "put view"
+	getLedger    = "get ledger"
+	swapLedger   = "swap ledger"
 )
 
 // fault is what happens at the n-th call of a kind (n from 1). The error is what
@@ -52,18 +56,21 @@ type fake struct {
 	keys    map[string]string       // by pod: the session key that it was made with
 	objects map[string]*sandbox.Object
 	views   map[string]*sandbox.View
+	ledgers map[string][]byte // by name: as JSON, so that nothing is shared
+	swaps   map[string]uint64 // by name: the version
 
 	calls  []string
 	count  map[string]int
 	before map[string]fault // nothing was done
 	after  map[string]fault // it was done, and the answer is lost
 	linger bool             // a deleted pod goes on ending
+	watch  func()           // after each change of a record or ledger, under the lock
 }
 
 func newFake() *fake {
 	return &fake{
 		version: 1000, records: map[string]*sandbox.Record{}, pods: map[string]*sandbox.Pod{}, specs: map[string]sandbox.Spec{}, keys: map[string]string{},
-		objects: map[string]*sandbox.Object{}, views: map[string]*sandbox.View{},
+		objects: map[string]*sandbox.Object{}, views: map[string]*sandbox.View{}, ledgers: map[string][]byte{}, swaps: map[string]uint64{},
 		count: map[string]int{}, before: map[string]fault{}, after: map[string]fault{},
 	}
 }
@@ -86,6 +93,9 @@ func (f *fake) call(ctx context.Context, kind, what string, do func() error) err
 	}
 	f.mu.Lock()
 	err := do()
+	if err == nil && f.watch != nil && (kind == createRecord || kind == updateRecord || kind == swapLedger) {
+		f.watch()
+	}
 	f.mu.Unlock()
 	if err == nil && after != nil {
 		err = after(n)
@@ -145,6 +155,43 @@ func (f *fake) DeleteRecord(ctx context.Context, r *sandbox.Record) error {
 
 func (f *fake) Check(*sandbox.Spec) error {
 	return f.call(context.Background(), check, "", func() error { return nil })
+}
+
+// Requests: 1 CPU and 1 GiB for each step of the resource factor.
+func (f *fake) Requests(s *sandbox.Spec) (cpu, memory int64) {
+	return 1000 * int64(s.ResourceFactor), int64(s.ResourceFactor) << 30
+}
+
+func (f *fake) Ledger(ctx context.Context, tenant, key string) (out *quota.Ledger, err error) {
+	err = f.call(ctx, getLedger, key, func() error {
+		name := sandbox.LedgerName(tenant, key)
+		if f.ledgers[name] == nil {
+			return nil
+		}
+		out = &quota.Ledger{}
+		if err := json.Unmarshal(f.ledgers[name], out); err != nil {
+			return err
+		}
+		out.Version = strconv.FormatUint(f.swaps[name], 10)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (f *fake) SwapLedger(ctx context.Context, l *quota.Ledger) error {
+	return f.call(ctx, swapLedger, l.Key, func() error {
+		name := sandbox.LedgerName(l.Tenant, l.Key)
+		if held := f.swaps[name]; held != 0 && l.Version != strconv.FormatUint(held, 10) || held == 0 && l.Version != "" {
+			return quota.ErrMoved
+		}
+		f.swaps[name] = f.next()
+		var err error
+		f.ledgers[name], err = json.Marshal(l)
+		return err
+	})
 }
 
 func (f *fake) Pod(ctx context.Context, name string) (out *sandbox.Pod, err error) {
@@ -328,13 +375,15 @@ type bench struct {
 	mu  sync.Mutex
 	at  time.Time
 	seq uint64
+
+	limits *sandbox.Limits // of the key that all commands come with
 }
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
 	b := &bench{t: t, fake: newFake(), at: time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC), seq: 100}
 	b.Runner = &command.Runner{
-		Cluster: b.fake, Views: b.fake, Now: b.now, Policy: sandbox.DefaultPolicy,
+		Cluster: b.fake, Places: quota.NewKeeper(b.fake, 0), Views: b.fake, Now: b.now, Policy: sandbox.DefaultPolicy,
 		Route: func(_, _, runtimeID string) sandbox.Route {
 			return sandbox.Route{Label: runtimeID, URL: "https://" + runtimeID + ".example.org", WorkHosts: map[string]int{}}
 		},
@@ -364,6 +413,9 @@ func (b *bench) command(verb sandbox.Verb) (sandbox.Command, uint64) {
 	c := sandbox.Command{
 		ID: fmt.Sprint("c", b.seq), Verb: verb, Tenant: tenant, SessionID: session, Deadline: b.now().Add(10 * time.Second),
 	}
+	if verb == sandbox.Start || verb == sandbox.Resume {
+		c.Limits = b.limits
+	}
 	if verb == sandbox.Start {
 		c.Spec = spec("image-1")
 	} else if r := b.record(); r != nil {
@@ -376,7 +428,7 @@ func (b *bench) command(verb sandbox.Verb) (sandbox.Command, uint64) {
 func (b *bench) bound(verb sandbox.Verb) sandbox.Command {
 	r := b.record()
 	return sandbox.Command{
-		ID: "w1", Verb: verb, Tenant: tenant, SessionID: session, RuntimeID: r.RuntimeID, Generation: r.Generation, RecordUID: r.UID,
+		ID: "w1", Verb: verb, Tenant: tenant, SessionID: session, RuntimeID: r.RuntimeID, Generation: r.Generation, RecordUID: r.UID, Fence: r.Fence,
 	}
 }
 
@@ -442,7 +494,14 @@ const (
 
 func inSituation(t *testing.T, s situation) *bench {
 	t.Helper()
+	return inSituationOf(t, s, nil)
+}
+
+// inSituationOf is inSituation by a key with limits.
+func inSituationOf(t *testing.T, s situation, limits *sandbox.Limits) *bench {
+	t.Helper()
 	b := newBench(t)
+	b.limits = limits
 	if s == none {
 		return b
 	}

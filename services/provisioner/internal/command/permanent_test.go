@@ -15,7 +15,7 @@ import (
 )
 
 var (
-	quota   = sandbox.Errorf(sandbox.CodeQuota, "exceeded quota: compute, requested: pods=1, used: pods=1, limited: pods=1")
+	noRoom  = sandbox.Errorf(sandbox.CodeQuota, "exceeded quota: compute, requested: pods=1, used: pods=1, limited: pods=1")
 	invalid = sandbox.Errorf(sandbox.CodeInvalid, "Kubernetes refuses it: spec.containers[0].image: Invalid value")
 	policy  = sandbox.Errorf(sandbox.CodeForbidden, "the cluster's policy refuses it")
 	large   = sandbox.Errorf(sandbox.CodeTooLarge, "the request is too large for Kubernetes")
@@ -41,7 +41,7 @@ func TestPermanent(t *testing.T) {
 		{failed, sandbox.Resume, "running 2, 1 pods, 2 objects, starting"},
 	} {
 		for _, kind := range []string{createPod, createVolume, createRoute} {
-			for _, cause := range []*sandbox.Error{quota, invalid, policy, large} {
+			for _, cause := range []*sandbox.Error{noRoom, invalid, policy, large} {
 				t.Run(fmt.Sprint(tt.verb, " when ", tt.from, ", ", kind, " ", cause.Code), func(t *testing.T) {
 					t.Parallel()
 					b := inSituation(t, tt.from)
@@ -90,7 +90,7 @@ func TestPermanent(t *testing.T) {
 func TestPermanentAtTheRecord(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	b.before[createRecord] = always(quota)
+	b.before[createRecord] = always(noRoom)
 	c, seq := b.command(sandbox.Start)
 	out, err := b.Run(t.Context(), c, seq)
 	if err != nil || sandbox.CodeOf(out.Err) != sandbox.CodeQuota {
@@ -120,7 +120,7 @@ func TestPermanentAtRedelivery(t *testing.T) {
 				if n == 1 {
 					return errDown
 				}
-				return quota
+				return noRoom
 			}
 			c, seq := b.command(tt.verb)
 			if out, err := b.Run(t.Context(), c, seq); !errors.Is(err, errDown) || out.Err != nil {
@@ -144,7 +144,7 @@ func TestPermanentNeverStopsWhatRuns(t *testing.T) {
 		t.Run(string(verb), func(t *testing.T) {
 			t.Parallel()
 			b := inSituation(t, running)
-			b.before[createRoute] = always(quota) // another object of a sandbox that has its pod
+			b.before[createRoute] = always(noRoom) // another object of a sandbox that has its pod
 			c, seq := b.command(verb)
 			out, err := b.Run(t.Context(), c, seq)
 			if err != nil || sandbox.CodeOf(out.Err) != sandbox.CodeQuota {
@@ -172,7 +172,7 @@ func TestRollBackJoined(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := newBench(t)
-			b.before[createPod] = always(quota)
+			b.before[createPod] = always(noRoom)
 			b.before[updateRecord] = func(n int) error {
 				if n == 1 {
 					b.change(func(r *sandbox.Record) { r.Fence, r.LastCommand = 500, "another" })
@@ -197,7 +197,7 @@ func TestPodLostWithoutRoom(t *testing.T) {
 	b := inSituation(t, running)
 	b.pass(time.Hour)
 	clear(b.pods)
-	b.before[createPod] = always(quota)
+	b.before[createPod] = always(noRoom)
 	c, seq := b.command(sandbox.Start)
 	for range 2 { // and delivered again
 		if out, err := b.Run(t.Context(), c, seq); err != nil || sandbox.CodeOf(out.Err) != sandbox.CodeQuota {
@@ -213,7 +213,7 @@ func TestPermanentDoesNotHoldUp(t *testing.T) {
 	for _, verb := range []sandbox.Verb{sandbox.Pause, sandbox.Stop} {
 		b := inSituation(t, running)
 		for _, kind := range []string{createPod, createVolume, createRoute} {
-			b.before[kind] = always(quota)
+			b.before[kind] = always(noRoom)
 		}
 		b.do(verb)
 	}
@@ -223,7 +223,7 @@ func TestPermanentDoesNotHoldUp(t *testing.T) {
 func TestRollBackBeaten(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	b.before[createPod] = always(quota)
+	b.before[createPod] = always(noRoom)
 	b.before[updateRecord] = func(n int) error {
 		if n == 1 {
 			b.change(func(r *sandbox.Record) { r.Generation++; r.Fence, r.Desired = 500, sandbox.Paused })
@@ -257,7 +257,7 @@ func TestRollBackFails(t *testing.T) {
 				return nil
 			}
 			b.after[createVolume], b.after[createRoute] = once, once
-			b.before[createPod] = func(int) error { made.Wait(); return quota }
+			b.before[createPod] = func(int) error { made.Wait(); return noRoom }
 			b.before[kind] = func(n int) error {
 				if n == 1 {
 					return errDown

@@ -31,6 +31,9 @@ func (r *Runner) rollBack(ctx context.Context, before, rec *sandbox.Record, caus
 		}
 		next, err := r.Cluster.UpdateRecord(ctx, rec, next)
 		if err == nil {
+			if err := r.release(ctx, next); err != nil {
+				return Outcome{}, err
+			}
 			out, err := r.settle(ctx, next)
 			if err != nil {
 				return Outcome{}, err

@@ -147,7 +147,7 @@ func (k *walk) faults(add adder) {
 	}
 	for slot, w := range k.workers {
 		if w != nil && k.killed > 0 {
-			add(1, func() error { k.killed--; w.kill(); k.workers[slot] = nil; return nil }, "p%d dies before it %s (%s)", slot, w.standing, w.msg.command.Verb)
+			add(1, func() error { k.killed--; k.died = true; w.kill(); k.workers[slot] = nil; return nil }, "p%d dies before it %s (%s)", slot, w.standing, w.msg.command.Verb)
 		}
 	}
 	for i := range k.snap.pods {
@@ -218,6 +218,19 @@ func (k *walk) watcherActs(add adder) {
 func (k *walk) watcherWork(add adder, w *watcher, i int) {
 	if c, ok := sandbox.Drift(w.record, w.pods, w.objects, k.omit); ok && !k.queued(c) && w.sent != w.state() {
 		add(1, func() error { w.sent = w.state(); _, err := k.publish(c); return err }, "w%d publishes reconcile gen %d", i, c.Generation)
+	}
+	if r := w.record; k.clocks > 0 && r != nil && r.Desired == sandbox.Running {
+		add(1, func() error {
+			k.clocks--
+			m, err := k.publish(sandbox.Command{
+				Verb: sandbox.Pause, RuntimeID: r.RuntimeID, Generation: r.Generation, RecordUID: r.UID, Fence: r.Fence,
+				Reason: fmt.Sprintf("clock %d", k.clocks),
+			})
+			if err == nil {
+				m.asked = len(k.ops)
+			}
+			return err
+		}, "w%d's clock publishes a pause, gen %d", i, r.Generation)
 	}
 	if c, due, ok := sandbox.PurgeDue(w.record); ok && !k.queued(c) {
 		add(1, func() error {

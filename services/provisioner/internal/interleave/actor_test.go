@@ -12,6 +12,7 @@ import (
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
 	"github.com/sandbar-io/sandbar/pkg/views"
 	"github.com/sandbar-io/sandbar/services/provisioner/internal/cluster"
+	"github.com/sandbar-io/sandbar/services/provisioner/internal/quota"
 )
 
 // errDead is what a killed actor gets from every call: it has no effect any more.
@@ -130,6 +131,15 @@ func (g *gatedCluster) UpdateRecord(ctx context.Context, prev, next *sandbox.Rec
 
 func (g *gatedCluster) DeleteRecord(ctx context.Context, r *sandbox.Record) error {
 	return g.a.call("deletes the record", func() error { return g.Cluster.DeleteRecord(ctx, r) })
+}
+
+func (g *gatedCluster) Ledger(ctx context.Context, tenant, key string) (out *quota.Ledger, err error) {
+	err = g.a.call("reads the ledger", func() error { out, err = g.Cluster.Ledger(ctx, tenant, key); return err })
+	return out, err
+}
+
+func (g *gatedCluster) SwapLedger(ctx context.Context, l *quota.Ledger) error {
+	return g.a.call("swaps the ledger", func() error { return g.Cluster.SwapLedger(ctx, l) })
 }
 
 func (g *gatedCluster) Pod(ctx context.Context, name string) (out *sandbox.Pod, err error) {

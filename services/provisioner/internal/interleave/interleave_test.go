@@ -76,6 +76,19 @@ var rules = []struct {
 		scenario{verbs: []sandbox.Verb{s, x, s}, watchers: 2,
 			guide: []string{`asks gateway 0 to start`, `answers start`, `w1 looks`, `asks gateway 0 to stop`, `deletes the record`, `w0 deletes the key`, `w1 looks`},
 			holds: []hold{{`client asks`, 0}, {`w1 sees`, 2}}}},
+	{"a clock's command fits only what no client asked for since", sandbox.OmitClockFence, []string{"clock"},
+		scenario{verbs: []sandbox.Verb{s, s}, clocks: 1,
+			guide: []string{`asks gateway 0 to start`, `answers start`, `w0's clock publishes`, `asks gateway 1 to start`, `p. acks \(start\)`, `gets pause`},
+			holds: []hold{{`client asks`, 0}, {`clock publishes`, 0}, {`gets pause`, 0}}}},
+	{"a place is taken before the write", sandbox.OmitTakeFirst, []string{"counted"},
+		scenario{verbs: []sandbox.Verb{s, p, r}, limited: true, killed: 1}},
+	{"a place is given back after the write", sandbox.OmitReleaseLast, []string{"counted"},
+		scenario{verbs: []sandbox.Verb{s, p, r}, limited: true, killed: 1}},
+	{"a place is given back by its name", sandbox.OmitPlaceName, []string{"counted"},
+		scenario{verbs: []sandbox.Verb{s, p, r}, limited: true,
+			guide: []string{`asks gateway 0 to start`, `answers start`, `asks gateway 0 to pause`, `p0 gets pause`, `p0 swaps the record`,
+				`asks gateway 1 to resume`, `p1 acks \(resume`},
+			holds: []hold{{`client asks`, 0}, {`p1 gets pause`, 3}, {`^p0 `, 5}}}},
 }
 
 // walksPerRule bounds the search for a trace. The measured ones need fewer than a
@@ -105,7 +118,8 @@ func TestProtocolHolds(t *testing.T) {
 	}
 	steps, first := 0, seedOf(t)
 	begin := time.Now()
-	all := []scenario{{redelivered: 2, killed: 2, lostAcks: 1, vanishing: 1, failing: 1, wipes: 1, late: 1, restarts: 1, watchers: 2, slow: 50}}
+	all := []scenario{{redelivered: 2, killed: 2, lostAcks: 1, vanishing: 1, failing: 1, wipes: 1, late: 1, restarts: 1, watchers: 2, clocks: 1, slow: 50}}
+	all = append(all, scenario{limited: true, clocks: 2, redelivered: 2, killed: 2, lostAcks: 1, failing: 1, late: 1, watchers: 2, slow: 50})
 	for _, rule := range rules {
 		all = append(all, rule.scenario)
 	}

@@ -26,6 +26,9 @@ func (k *walk) atRest() error {
 	if err := k.restingOrder(rec); err != nil {
 		return err
 	}
+	if err := k.restingPlaces(rec); err != nil {
+		return err
+	}
 	return k.restingViews(rec, pods, order)
 }
 
@@ -56,6 +59,9 @@ func (k *walk) restingOrder(rec *sandbox.Record) error {
 	if rec != nil {
 		final = rec.Desired
 	}
+	if rec != nil && rec.Reason != "" {
+		return k.restingClock(rec)
+	}
 	any := false
 	for _, op := range k.ops {
 		if op.state != "done" && op.state != "unknown" {
@@ -78,6 +84,22 @@ func (k *walk) restingOrder(rec *sandbox.Record) error {
 	}
 	if any {
 		return broken("order", "the sandbox is %s in the end, no order of what was answered says so: %s", final, k.history())
+	}
+	return nil
+}
+
+// restingClock: a clock has the last word only over what clients asked for before
+// it was sent.
+func (k *walk) restingClock(rec *sandbox.Record) error {
+	for _, m := range k.msgs {
+		if m.command.Reason != rec.Reason {
+			continue
+		}
+		for _, op := range k.ops {
+			if op.index >= m.asked && op.state == "done" && wants(op.verb) != rec.Desired {
+				return broken("clock", "%s#%d was asked for after the %s of %s, and that has the last word: %s", op.verb, op.index, m.command.Verb, rec.Reason, k.history())
+			}
+		}
 	}
 	return nil
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
 	"github.com/sandbar-io/sandbar/pkg/views"
 	"github.com/sandbar-io/sandbar/services/provisioner/internal/command"
+	"github.com/sandbar-io/sandbar/services/provisioner/internal/quota"
 )
 
 // scenario shapes a walk: what clients do, and what may go wrong.
@@ -32,6 +33,8 @@ type scenario struct {
 	late        int // deadlines that pass
 	restarts    int // of watchers
 	watchers    int
+	clocks      int  // pauses that a watcher's clock sends
+	limited     bool // all clients come with a key that may run one sandbox
 	omit        sandbox.Omit
 	// slow is the chance in percent that the first worker is not chosen though
 	// it could move: it becomes the slow one that others overtake.
@@ -59,6 +62,7 @@ type message struct {
 	late      bool
 	outcome   *command.Outcome
 	op        *operation
+	asked     int // of a clock's: how many operations there were when it was sent
 }
 
 // operation is what a client asked for, and what it was told.
@@ -134,7 +138,8 @@ type walk struct {
 	fault    error
 	nextID   int
 	snap     snapshot
-	guided   int // how much of the guide is done
+	guided   int  // how much of the guide is done
+	died     bool // a provisioner has
 }
 
 var patterns sync.Map
@@ -230,6 +235,9 @@ func (k *walk) run() error {
 		if err := k.watchViews(); err != nil {
 			return err
 		}
+		if err := k.watchPlaces(); err != nil {
+			return err
+		}
 	}
 	return errors.New("the walk does not come to rest")
 }
@@ -314,6 +322,9 @@ func (k *walk) ask(verb sandbox.Verb, gw int) error {
 		c.RuntimeID = ""
 		c.Spec = &sandbox.Spec{Image: fmt.Sprintf("registry.test/image:%d", len(k.ops)+1), ResourceFactor: 1}
 	}
+	if k.limited && (verb == sandbox.Start || verb == sandbox.Resume) {
+		c.Limits = k.limits()
+	}
 	m, err := k.publish(c)
 	if err != nil {
 		return err
@@ -338,7 +349,7 @@ func (k *walk) deliver(m *message, slot int) {
 		gc := &gatedCluster{Cluster: k.truth, a: a, check: k.checkDelete, volumes: make(chan struct{}, 64),
 			swap: func(prev, next *sandbox.Record) error { return k.checkSwap(m, prev, next) }}
 		r := &command.Runner{
-			Cluster: gc, Views: &gatedViews{store: k.stores(), a: a, wrote: func(views.Present) {}},
+			Cluster: gc, Places: quota.NewKeeper(gc, k.omit), Views: &gatedViews{store: k.stores(), a: a, wrote: func(views.Present) {}},
 			Route: func(tenant, sessionID, runtimeID string) sandbox.Route {
 				return k.config().URLs.NewRoute(runtimeID, sandbox.DefaultPorts)
 			},

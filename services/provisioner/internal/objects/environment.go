@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -21,7 +22,7 @@ func (c Config) environment(r *sandbox.Record) []corev1.EnvVar {
 		"RUNTIME_URL":                     r.Route.URL,
 		"VSCODE_PORT":                     strconv.Itoa(c.Ports.VSCode),
 		"OH_VSCODE_PORT":                  strconv.Itoa(c.Ports.VSCode),
-		"OH_RUNTIME_IDLE_TIMEOUT_SECONDS": strconv.Itoa(int(c.IdleTimeout.Seconds())),
+		"OH_RUNTIME_IDLE_TIMEOUT_SECONDS": strconv.Itoa(int(c.idleTimeout(r).Seconds())),
 	}
 	if c.URLs.PathMode {
 		owned["OH_VSCODE_BASE_PATH"] = "/" + r.RuntimeID + "/" + string(sandbox.ServiceVSCode)
@@ -51,6 +52,18 @@ func (c Config) environment(r *sandbox.Record) []corev1.EnvVar {
 		out = append(out, corev1.EnvVar{Name: name, Value: literal(values[name])})
 	}
 	return out
+}
+
+// idleTimeout is what the sandbox is told; it bounds by that what it begins.
+func (c Config) idleTimeout(r *sandbox.Record) time.Duration {
+	idle := c.IdleTimeout
+	if l := r.Spec.Lifecycle; l != nil {
+		idle = sandbox.Seconds(l.Idle, idle)
+	}
+	if idle == 0 { // never; a sandbox would read 0 as at once
+		idle = sandbox.MaxIdle * time.Second
+	}
+	return idle
 }
 
 // defaults stand where the client sent nothing.

@@ -259,6 +259,12 @@ func (c Config) resources(factor int) corev1.ResourceRequirements {
 	return out
 }
 
+// Requests is what a sandbox of a spec asks for: millicores, and bytes of memory.
+func (c Config) Requests(s *sandbox.Spec) (cpu, memory int64) {
+	r := c.resources(s.ResourceFactor).Requests
+	return r.Cpu().MilliValue(), r.Memory().Value()
+}
+
 func (c Config) mounts() []corev1.VolumeMount {
 	var out []corev1.VolumeMount
 	if !c.WorkspaceSize.IsZero() {

@@ -76,6 +76,35 @@ func TestServerSetsNothingElse(t *testing.T) {
 	}
 }
 
+// A sandbox bounds by it what it begins: a client's own limit is told, and never
+// is a long time, not none.
+func TestTheIdleTimeout(t *testing.T) {
+	t.Parallel()
+	n := func(n int64) *int64 { return &n }
+	for name, c := range map[string]struct {
+		server time.Duration
+		asked  *sandbox.Lifecycle
+		want   string
+	}{
+		"the server's":          {20 * time.Minute, nil, "1200"},
+		"the client's":          {20 * time.Minute, &sandbox.Lifecycle{Idle: n(60)}, "60"},
+		"of another clock":      {20 * time.Minute, &sandbox.Lifecycle{MaxAge: n(60)}, "1200"},
+		"never, by the client":  {20 * time.Minute, &sandbox.Lifecycle{Idle: n(0)}, "2592000"},
+		"never, by the server":  {0, nil, "2592000"},
+		"what cannot be stored": {0, &sandbox.Lifecycle{Idle: n(1 << 62)}, "315360000"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg, s := plain(), minimal()
+			cfg.IdleTimeout, s.Lifecycle = c.server, c.asked
+			r := recordOf(cfg, s)
+			if env, _ := run(t, podOf(t, cfg, r), r); env["OH_RUNTIME_IDLE_TIMEOUT_SECONDS"] != c.want {
+				t.Errorf("%s, want %s", env["OH_RUNTIME_IDLE_TIMEOUT_SECONDS"], c.want)
+			}
+		})
+	}
+}
+
 func TestDefaultsWhereAbsent(t *testing.T) {
 	t.Parallel()
 	const webhooks, cors = "OH_WEBHOOKS_0_BASE_URL", "OH_ALLOW_CORS_ORIGINS_0"

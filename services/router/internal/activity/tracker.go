@@ -35,7 +35,8 @@ type entry struct {
 // NewTracker returns an empty one.
 func NewTracker() *Tracker { return &Tracker{entries: map[string]*entry{}} }
 
-// Exchange is one request to a sandbox, from its first byte to its last.
+// Exchange is one request to a sandbox, from its first byte to its last. The zero
+// Exchange is one that does not count.
 type Exchange struct {
 	t *Tracker
 	e *entry
@@ -57,6 +58,9 @@ func (t *Tracker) Begin(v *sandbox.View) Exchange {
 
 // Touch says that a byte passed. It is cheap enough for every read and write.
 func (x Exchange) Touch() {
+	if x.e == nil {
+		return
+	}
 	now := time.Now().UnixNano()
 	if now-x.e.last.Load() >= int64(resolution) {
 		x.e.last.Store(now)
@@ -65,6 +69,9 @@ func (x Exchange) Touch() {
 
 // End says that the exchange is over.
 func (x Exchange) End() {
+	if x.e == nil {
+		return
+	}
 	x.e.last.Store(time.Now().UnixNano())
 	x.t.mu.Lock()
 	x.e.open--

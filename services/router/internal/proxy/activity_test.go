@@ -12,6 +12,7 @@ import (
 	"github.com/sandbar-io/sandbar/pkg/contract"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
 	"github.com/sandbar-io/sandbar/services/router/internal/activity"
+	"github.com/sandbar-io/sandbar/services/router/internal/proxy"
 )
 
 // reports is a store that keeps what it is told.
@@ -49,6 +50,54 @@ func TestTrafficIsActivity(t *testing.T) {
 	p.get(agentURL("/"))
 	if got := p.activity(); got.RuntimeID != "" {
 		t.Errorf("paused: %+v", got)
+	}
+}
+
+// Who only asks whether a sandbox is well does not keep it from being idle.
+func TestProbesAreNoActivity(t *testing.T) {
+	t.Parallel()
+	agent, under := agentURL(""), "http://"+base+mount
+	var subdomain func(*proxy.Config)
+	path := pathMode
+	for _, c := range []struct {
+		mode        func(*proxy.Config)
+		method, url string
+		counts      bool
+	}{
+		{subdomain, "GET", agent + "/alive", false},
+		{subdomain, "HEAD", agent + "/alive", false},
+		{subdomain, "GET", agent + "/health", false},
+		{subdomain, "GET", agent + "/ready", false},
+		{subdomain, "GET", agent + "/server_info?verbose=1", false},
+		{path, "GET", under + "/alive", false},
+		{path, "HEAD", under + "/server_info", false},
+		{subdomain, "POST", agent + "/alive", true},
+		{subdomain, "OPTIONS", agent + "/health", true},
+		{subdomain, "GET", agent + "/alive/", true},
+		{subdomain, "GET", agent + "//alive", true},
+		{subdomain, "GET", agent + "/%61live", true},
+		{subdomain, "GET", agent + "/api/alive", true},
+		{subdomain, "GET", agent + "/", true},
+		{subdomain, "GET", "http://vscode-" + label + "." + base + "/alive", true},
+		{subdomain, "GET", "http://work-1-" + label + "." + base + "/health", true},
+		{path, "GET", "http://" + base + root + "/work-2/alive", true},
+		{path, "GET", "http://" + base + root + "/vscode/alive", true},
+	} {
+		w := newWorld(t, mirror, c.mode)
+		res, _ := w.do(w.request(c.method, c.url, nil))
+		if counted := w.cfg.Activity.Len() > 0; counted != c.counts || res.StatusCode != 200 {
+			t.Errorf("%s %s: %s, counts: %v, want %v", c.method, c.url, res.Status, counted, c.counts)
+		}
+	}
+	// A WebSocket counts wherever it is.
+	w := newWorld(t, echo, nil)
+	w.get(agentURL("/alive"))
+	if n := w.cfg.Activity.Len(); n != 0 {
+		t.Errorf("%d sandboxes after a probe", n)
+	}
+	roundTrip(t, w.dial(agentURL("/alive")), []byte("x"))
+	if n := w.cfg.Activity.Len(); n != 1 {
+		t.Errorf("%d sandboxes after a WebSocket", n)
 	}
 }
 

@@ -20,8 +20,11 @@ type Answer struct {
 // The answers, and the only table from what happened to HTTP. A client that
 // keeps its sandbox alive resumes it on 503, and gives up on 404, 502 and 504.
 var (
-	answerUnknown     = &Answer{Status: http.StatusNotFound, Code: sandbox.CodeNotFound, Detail: "there is no such sandbox"}
-	answerStopped     = &Answer{Status: http.StatusNotFound, Code: sandbox.CodeNotFound, Detail: "the sandbox is stopped"}
+	answerUnknown = &Answer{Status: http.StatusNotFound, Code: sandbox.CodeNotFound, Detail: "there is no such sandbox"}
+	answerStopped = &Answer{Status: http.StatusNotFound, Code: sandbox.CodeNotFound, Detail: "the sandbox is stopped"}
+	// A browser sends over an HTTP/2 connection what is for any host of its
+	// certificate, if the address is the same; told so, it opens another one.
+	answerMisdirected = &Answer{Status: http.StatusMisdirectedRequest, Code: sandbox.CodeNotFound, Detail: "this host is not served here"}
 	answerConnect     = &Answer{Status: http.StatusMethodNotAllowed, Code: sandbox.CodeMethod, Detail: "CONNECT is not offered"}
 	answerBadTarget   = &Answer{Status: http.StatusBadRequest, Code: sandbox.CodeInvalid, Detail: "the request target is neither a path nor an http URL"}
 	answerBadRequest  = &Answer{Status: http.StatusBadRequest, Code: sandbox.CodeInvalid, Detail: "the request is malformed or ended early"}

@@ -40,35 +40,37 @@ func (s silent) ServeHTTP(http.ResponseWriter, *http.Request) {
 // sandbox goes away under it. A client resumes on 503 only.
 func TestStateChangesUnderARequest(t *testing.T) {
 	t.Parallel()
-	confirm := func(f func(*world)) func(*world) error { return func(w *world) error { f(w); return nil } }
-	for name, c := range map[string]struct {
-		meanwhile func(*world) error // what the read index learns
-		status    int
-	}{
-		"nothing":            {confirm(func(*world) {}), 502},
-		"paused":             {confirm(func(w *world) { w.set(sandbox.StatusPaused, "") }), 503},
-		"starting":           {confirm(func(w *world) { w.set(sandbox.StatusStarting, "") }), 503},
-		"failed":             {confirm(func(w *world) { w.set(sandbox.StatusError, "") }), 503},
-		"another pod":        {confirm(func(w *world) { w.set(sandbox.StatusRunning, "127.0.0.2") }), 503},
-		"stopped":            {confirm(func(w *world) { w.set(sandbox.StatusStopped, "") }), 404},
-		"NATS away":          {func(*world) error { return errors.New("away") }, 502},
-		"paused, NATS away":  {func(w *world) error { w.set(sandbox.StatusPaused, ""); return errors.New("away") }, 503},
-		"stopped, NATS away": {func(w *world) error { w.set(sandbox.StatusStopped, ""); return errors.New("away") }, 503},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			agent := newSilent()
-			w := newWorld(t, agent, nil)
-			w.states.index = func(context.Context) error { return c.meanwhile(w) }
-			go func() { <-agent.began; close(agent.end) }()
-			// One with a body, so that no one sends it twice.
-			res, body := w.do(w.request("POST", agentURL("/"), http.NoBody))
-			isError(t, res, body, c.status)
-			if n := w.metric("sandbar_router_upstream_errors_total", "transport"); n != 1 {
-				t.Errorf("counted %v", n)
-			}
-		})
-	}
+	overBoth(t, func(t *testing.T, newWorld newWorldFunc) {
+		confirm := func(f func(*world)) func(*world) error { return func(w *world) error { f(w); return nil } }
+		for name, c := range map[string]struct {
+			meanwhile func(*world) error // what the read index learns
+			status    int
+		}{
+			"nothing":            {confirm(func(*world) {}), 502},
+			"paused":             {confirm(func(w *world) { w.set(sandbox.StatusPaused, "") }), 503},
+			"starting":           {confirm(func(w *world) { w.set(sandbox.StatusStarting, "") }), 503},
+			"failed":             {confirm(func(w *world) { w.set(sandbox.StatusError, "") }), 503},
+			"another pod":        {confirm(func(w *world) { w.set(sandbox.StatusRunning, "127.0.0.2") }), 503},
+			"stopped":            {confirm(func(w *world) { w.set(sandbox.StatusStopped, "") }), 404},
+			"NATS away":          {func(*world) error { return errors.New("away") }, 502},
+			"paused, NATS away":  {func(w *world) error { w.set(sandbox.StatusPaused, ""); return errors.New("away") }, 503},
+			"stopped, NATS away": {func(w *world) error { w.set(sandbox.StatusStopped, ""); return errors.New("away") }, 503},
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				agent := newSilent()
+				w := newWorld(t, agent, nil)
+				w.states.index = func(context.Context) error { return c.meanwhile(w) }
+				go func() { <-agent.began; close(agent.end) }()
+				// One with a body, so that no one sends it twice.
+				res, body := w.do(w.request("POST", agentURL("/"), http.NoBody))
+				isError(t, res, body, c.status)
+				if n := w.metric("sandbar_router_upstream_errors_total", "transport"); n != 1 {
+					t.Errorf("counted %v", n)
+				}
+			})
+		}
+	})
 }
 
 func TestNothingListens(t *testing.T) {
@@ -103,53 +105,57 @@ func TestClassify(t *testing.T) {
 // An answer that breaks off breaks off at the client too: it never looks whole.
 func TestAnswersThatBreakOff(t *testing.T) {
 	t.Parallel()
-	for name, length := range map[string]string{"with a length": "10", "chunked": ""} {
-		w := newWorld(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			if length != "" {
-				w.Header().Set("Content-Length", length)
+	overBoth(t, func(t *testing.T, newWorld newWorldFunc) {
+		for name, length := range map[string]string{"with a length": "10", "chunked": ""} {
+			w := newWorld(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				if length != "" {
+					w.Header().Set("Content-Length", length)
+				}
+				_, _ = io.WriteString(w, "half")
+				_ = http.NewResponseController(w).Flush()
+				panic(http.ErrAbortHandler)
+			}), nil)
+			res, err := w.client.Do(w.request("GET", agentURL("/"), nil))
+			if err != nil {
+				t.Fatal(err)
 			}
-			_, _ = io.WriteString(w, "half")
-			_ = http.NewResponseController(w).Flush()
-			panic(http.ErrAbortHandler)
-		}), nil)
-		res, err := w.client.Do(w.request("GET", agentURL("/"), nil))
-		if err != nil {
-			t.Fatal(err)
+			if got, err := io.ReadAll(res.Body); string(got) != "half" || err == nil {
+				t.Errorf("%s: %q %v", name, got, err)
+			}
+			_ = res.Body.Close()
+			w.settle()
+			if n := w.metric("sandbar_router_requests_total", "aborted", "agent"); n != 1 {
+				t.Errorf("%s: counted %v", name, n)
+			}
 		}
-		if got, err := io.ReadAll(res.Body); string(got) != "half" || err == nil {
-			t.Errorf("%s: %q %v", name, got, err)
-		}
-		_ = res.Body.Close()
-		w.settle()
-		if n := w.metric("sandbar_router_requests_total", "aborted", "agent"); n != 1 {
-			t.Errorf("%s: counted %v", name, n)
-		}
-	}
+	})
 }
 
 // A client that goes away ends its request at the sandbox.
 func TestClientGoesAway(t *testing.T) {
 	t.Parallel()
-	began, ended := make(chan struct{}), make(chan struct{})
-	w := newWorld(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		close(began)
-		<-r.Context().Done()
-		close(ended)
-	}), nil)
-	ctx, cancel := context.WithCancel(t.Context())
-	go func() { <-began; cancel() }()
-	res, err := w.client.Do(w.request("GET", agentURL("/"), nil).WithContext(ctx))
-	if err == nil {
-		_ = res.Body.Close()
-	}
-	if !errors.Is(err, context.Canceled) {
-		t.Error(err)
-	}
-	<-ended
-	w.settle()
-	if n := w.metric("sandbar_router_requests_total", "aborted", "agent"); n != 1 {
-		t.Errorf("counted %v", n)
-	}
+	overBoth(t, func(t *testing.T, newWorld newWorldFunc) {
+		began, ended := make(chan struct{}), make(chan struct{})
+		w := newWorld(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			close(began)
+			<-r.Context().Done()
+			close(ended)
+		}), nil)
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { <-began; cancel() }()
+		res, err := w.client.Do(w.request("GET", agentURL("/"), nil).WithContext(ctx))
+		if err == nil {
+			_ = res.Body.Close()
+		}
+		if !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		<-ended
+		w.settle()
+		if n := w.metric("sandbar_router_requests_total", "aborted", "agent"); n != 1 {
+			t.Errorf("counted %v", n)
+		}
+	})
 }
 
 // What is wrong with the client's body is not the sandbox's fault.

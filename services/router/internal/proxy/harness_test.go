@@ -54,6 +54,14 @@ type world struct {
 // does not set otherwise. The sandbox runs.
 func newWorld(t testing.TB, agent http.Handler, change func(*proxy.Config)) *world {
 	t.Helper()
+	w := unstarted(t, agent, change)
+	w.front.Start()
+	w.client.Transport = &http.Transport{DisableCompression: true, DialContext: w.dialFront}
+	return w
+}
+
+func unstarted(t testing.TB, agent http.Handler, change func(*proxy.Config)) *world {
+	t.Helper()
 	port := serve(t, "127.0.0.1:0", agent)
 	w := &world{TB: t, states: &states{views.NewMemory(), confirmed}, registry: prometheus.NewRegistry()}
 	w.cfg = proxy.Config{
@@ -70,15 +78,14 @@ func newWorld(t testing.TB, agent http.Handler, change func(*proxy.Config)) *wor
 	w.front = httptest.NewUnstartedServer(w.handler)
 	w.front.Config.DisableGeneralOptionsHandler = true
 	w.front.Config.RegisterOnShutdown(w.handler.CloseUpgraded)
-	w.front.Start()
-	w.client = &http.Client{
-		Transport: &http.Transport{DisableCompression: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "tcp", w.front.Listener.Addr().String())
-		}},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
+	w.client = &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	t.Cleanup(w.settle)
 	return w
+}
+
+// dialFront leads all names to the router.
+func (w *world) dialFront(ctx context.Context, _, _ string) (net.Conn, error) {
+	return (&net.Dialer{}).DialContext(ctx, "tcp", w.front.Listener.Addr().String())
 }
 
 // settle ends the router: what comes after the answers, as counting, is done.

@@ -4,6 +4,7 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/http"
@@ -28,6 +29,8 @@ type Config struct {
 	Activity       *activity.Tracker
 	Metrics        *Metrics
 	Log            *zap.Logger
+	// Dial connects to sandboxes; nil: by TCP.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // Handler serves all traffic of sandboxes.
@@ -41,7 +44,7 @@ type Handler struct {
 
 // New returns a handler.
 func New(cfg Config) *Handler {
-	h := &Handler{cfg: cfg, transport: newTransport(cfg.UpstreamIdle)}
+	h := &Handler{cfg: cfg, transport: newTransport(cfg.UpstreamIdle, cfg.Dial)}
 	errorLog, err := zap.NewStdLogAt(cfg.Log, zap.DebugLevel)
 	if err != nil {
 		panic(err) // the level is a constant
@@ -88,10 +91,12 @@ func (h *Handler) pass(out *writer, r *http.Request, t Target) *Answer {
 		return answer
 	}
 	ex := &exchange{
-		target: t, view: v, address: address(v, h.cfg.Ports.Of(t.Service)), publicHost: r.Host,
-		activity: h.cfg.Activity.Begin(v), out: out,
+		target: t, view: v, address: address(v, h.cfg.Ports.Of(t.Service)), publicHost: r.Host, out: out,
 	}
-	defer ex.activity.End()
+	if !activity.IsProbe(r, t.Service, t.Path) {
+		ex.activity = h.cfg.Activity.Begin(v)
+		defer ex.activity.End()
+	}
 	out.activity = &ex.activity
 	gauge := h.cfg.Metrics.inFlight.WithLabelValues(string(t.Service))
 	gauge.Inc()

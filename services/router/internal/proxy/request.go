@@ -30,6 +30,10 @@ func (h *Handler) rewrite(pr *httputil.ProxyRequest) {
 	// Clone copied the trailers before they came.
 	pr.Out.Trailer = maps.Clone(pr.In.Trailer)
 	delete(pr.Out.Trailer, tenantKeyHeader)
+	if len(pr.Out.Trailer) > 0 { // HTTP/2 has them beside a length; HTTP/1.1 only behind chunks
+		pr.Out.ContentLength = -1
+		pr.Out.Header.Del("Content-Length")
+	}
 	if pr.Out.Body != nil {
 		pr.Out.Body = &requestBody{ReadCloser: pr.Out.Body, ex: ex, from: pr.In, to: pr.Out.Trailer}
 	}
@@ -68,7 +72,7 @@ func (h *Handler) setForwarded(pr *httputil.ProxyRequest, t Target) {
 		out.Set("X-Forwarded-Host", host)
 	}
 	if proto == "" {
-		proto = h.cfg.Pattern.Scheme // TLS ends before the router
+		proto = h.cfg.Pattern.Scheme // TLS ends here, or before the router
 	}
 	out.Set("X-Forwarded-Proto", proto)
 	if t.Stripped {

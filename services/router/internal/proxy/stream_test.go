@@ -18,70 +18,74 @@ import (
 // waited in a buffer for more.
 func TestEventsComeAtOnce(t *testing.T) {
 	t.Parallel()
-	next := make(chan string)
-	w := newWorld(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/event-stream")
-		flush := http.NewResponseController(w).Flush
-		_ = flush()
-		for e := range next {
-			_, _ = io.WriteString(w, "data: "+e+"\n\n")
+	overBoth(t, func(t *testing.T, newWorld newWorldFunc) {
+		next := make(chan string)
+		w := newWorld(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/event-stream")
+			flush := http.NewResponseController(w).Flush
 			_ = flush()
+			for e := range next {
+				_, _ = io.WriteString(w, "data: "+e+"\n\n")
+				_ = flush()
+			}
+		}), nil)
+		res, err := w.client.Do(w.request("GET", agentURL("/events"), nil)) // returns with the headers
+		if err != nil {
+			t.Fatal(err)
 		}
-	}), nil)
-	res, err := w.client.Do(w.request("GET", agentURL("/events"), nil)) // returns with the headers
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = res.Body.Close() }()
-	r := bufio.NewReader(res.Body)
-	for i := range 5 {
-		next <- fmt.Sprint(i)
-		line, err := r.ReadString('\n')
-		if want := fmt.Sprintf("data: %d\n", i); line != want || err != nil {
-			t.Fatalf("%q %v", line, err)
+		defer func() { _ = res.Body.Close() }()
+		r := bufio.NewReader(res.Body)
+		for i := range 5 {
+			next <- fmt.Sprint(i)
+			line, err := r.ReadString('\n')
+			if want := fmt.Sprintf("data: %d\n", i); line != want || err != nil {
+				t.Fatalf("%q %v", line, err)
+			}
+			_, _ = r.ReadString('\n')
 		}
-		_, _ = r.ReadString('\n')
-	}
-	close(next)
-	if _, err := r.ReadString('\n'); err != io.EOF {
-		t.Error(err)
-	}
+		close(next)
+		if _, err := r.ReadString('\n'); err != io.EOF {
+			t.Error(err)
+		}
+	})
 }
 
 // The same without the type of an event stream, with a length, and both ways at
 // once: each byte of the answer is made of one that was sent.
 func TestBothWaysAtOnce(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c := http.NewResponseController(w)
-		_ = c.EnableFullDuplex()
-		w.Header().Set("Content-Length", "5")
-		buf := make([]byte, 1)
-		for {
-			if _, err := io.ReadFull(r.Body, buf); err != nil {
-				return
+	overBoth(t, func(t *testing.T, newWorld newWorldFunc) {
+		w := newWorld(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			c := http.NewResponseController(w)
+			_ = c.EnableFullDuplex()
+			w.Header().Set("Content-Length", "5")
+			buf := make([]byte, 1)
+			for {
+				if _, err := io.ReadFull(r.Body, buf); err != nil {
+					return
+				}
+				_, _ = w.Write(bytes.ToUpper(buf))
+				_ = c.Flush()
 			}
-			_, _ = w.Write(bytes.ToUpper(buf))
-			_ = c.Flush()
+		}), nil)
+		body, send := io.Pipe()
+		go func() { _, _ = send.Write([]byte("h")) }()
+		res, err := w.client.Do(w.request("POST", agentURL("/"), body))
+		if err != nil {
+			t.Fatal(err)
 		}
-	}), nil)
-	body, send := io.Pipe()
-	go func() { _, _ = send.Write([]byte("h")) }()
-	res, err := w.client.Do(w.request("POST", agentURL("/"), body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = res.Body.Close() }()
-	got := make([]byte, 1)
-	for i, c := range "HELLO" {
-		if _, err := io.ReadFull(res.Body, got); err != nil || got[0] != byte(c) {
-			t.Fatal(i, got, err)
+		defer func() { _ = res.Body.Close() }()
+		got := make([]byte, 1)
+		for i, c := range "HELLO" {
+			if _, err := io.ReadFull(res.Body, got); err != nil || got[0] != byte(c) {
+				t.Fatal(i, got, err)
+			}
+			if i < 4 {
+				_, _ = send.Write([]byte("hello"[i+1 : i+2]))
+			}
 		}
-		if i < 4 {
-			_, _ = send.Write([]byte("hello"[i+1 : i+2]))
-		}
-	}
-	_ = send.Close()
+		_ = send.Close()
+	})
 }
 
 const big = 8 << 20 // more than all buffers on the way
@@ -89,57 +93,61 @@ const big = 8 << 20 // more than all buffers on the way
 // The sandbox reads the upload's first half before the client has the second.
 func TestUploadsAreStreamed(t *testing.T) {
 	t.Parallel()
-	half := make(chan struct{})
-	w := newWorld(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		sum := sha256.New()
-		_, _ = io.CopyN(sum, r.Body, big/2)
-		close(half)
-		n, _ := io.Copy(sum, r.Body)
-		_, _ = fmt.Fprintf(w, "%d %x %d", n, sum.Sum(nil), r.ContentLength)
-	}), nil)
-	data := make([]byte, big)
-	_, _ = rand.Read(data)
-	body, send := io.Pipe()
-	go func() {
-		_, _ = send.Write(data[:big/2])
-		<-half
-		_, _ = send.Write(data[big/2:])
-		_ = send.Close()
-	}()
-	r := w.request("PUT", agentURL("/"), body)
-	r.ContentLength = big
-	_, got := w.do(r)
-	if want := fmt.Sprintf("%d %x %d", big/2, sha256.Sum256(data), big); got != want {
-		t.Errorf("%s, want %s", got, want)
-	}
+	overBoth(t, func(t *testing.T, newWorld newWorldFunc) {
+		half := make(chan struct{})
+		w := newWorld(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			sum := sha256.New()
+			_, _ = io.CopyN(sum, r.Body, big/2)
+			close(half)
+			n, _ := io.Copy(sum, r.Body)
+			_, _ = fmt.Fprintf(w, "%d %x %d", n, sum.Sum(nil), r.ContentLength)
+		}), nil)
+		data := make([]byte, big)
+		_, _ = rand.Read(data)
+		body, send := io.Pipe()
+		go func() {
+			_, _ = send.Write(data[:big/2])
+			<-half
+			_, _ = send.Write(data[big/2:])
+			_ = send.Close()
+		}()
+		r := w.request("PUT", agentURL("/"), body)
+		r.ContentLength = big
+		_, got := w.do(r)
+		if want := fmt.Sprintf("%d %x %d", big/2, sha256.Sum256(data), big); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	})
 }
 
 func TestDownloadsAreStreamed(t *testing.T) {
 	t.Parallel()
-	data := make([]byte, big)
-	_, _ = rand.Read(data)
-	half := make(chan struct{})
-	w := newWorld(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Length", fmt.Sprint(big))
-		_, _ = w.Write(data[:big/2])
-		_ = http.NewResponseController(w).Flush()
-		<-half
-		_, _ = w.Write(data[big/2:])
-	}), nil)
-	res, err := w.client.Do(w.request("GET", agentURL("/"), nil))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = res.Body.Close() }()
-	got := make([]byte, big)
-	_, err = io.ReadFull(res.Body, got[:big/2])
-	close(half)
-	if err == nil {
-		_, err = io.ReadFull(res.Body, got[big/2:])
-	}
-	if err != nil || !bytes.Equal(got, data) {
-		t.Error(err)
-	}
+	overBoth(t, func(t *testing.T, newWorld newWorldFunc) {
+		data := make([]byte, big)
+		_, _ = rand.Read(data)
+		half := make(chan struct{})
+		w := newWorld(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", fmt.Sprint(big))
+			_, _ = w.Write(data[:big/2])
+			_ = http.NewResponseController(w).Flush()
+			<-half
+			_, _ = w.Write(data[big/2:])
+		}), nil)
+		res, err := w.client.Do(w.request("GET", agentURL("/"), nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = res.Body.Close() }()
+		got := make([]byte, big)
+		_, err = io.ReadFull(res.Body, got[:big/2])
+		close(half)
+		if err == nil {
+			_, err = io.ReadFull(res.Body, got[big/2:])
+		}
+		if err != nil || !bytes.Equal(got, data) {
+			t.Error(err)
+		}
+	})
 }
 
 // A client that only announces its body gets the sandbox's word on it.

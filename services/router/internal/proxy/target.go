@@ -36,6 +36,9 @@ func ParseTarget(p sandbox.URLPattern, r *http.Request) (Target, *Answer) {
 		return parsePath(p, path)
 	}
 	label, service, ok := p.ParseHost(r.Host)
+	if !ok && r.ProtoMajor == 2 {
+		return Target{}, answerMisdirected
+	}
 	if !ok || !validLabel(label) {
 		return Target{}, answerUnknown
 	}

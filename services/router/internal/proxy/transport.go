@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"net"
 	"net/http"
 	"sync"
@@ -22,13 +23,15 @@ const (
 	maxHeader = 256 << 10
 )
 
-func newTransport(idle time.Duration) *http.Transport {
-	d := &net.Dialer{Timeout: dialTimeout, KeepAliveConfig: net.KeepAliveConfig{
-		Enable: true, Idle: keepAliveIdle, Interval: keepAliveInterval, Count: keepAliveCount,
-	}}
+func newTransport(idle time.Duration, dial func(context.Context, string, string) (net.Conn, error)) *http.Transport {
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: dialTimeout, KeepAliveConfig: net.KeepAliveConfig{
+			Enable: true, Idle: keepAliveIdle, Interval: keepAliveInterval, Count: keepAliveCount,
+		}}).DialContext
+	}
 	return &http.Transport{
 		Proxy:                  nil, // never by an environment's proxy
-		DialContext:            d.DialContext,
+		DialContext:            dial,
 		DisableCompression:     true, // bodies pass as they are
 		MaxIdleConnsPerHost:    idlePerSandbox,
 		IdleConnTimeout:        idle,

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/sandbar-io/sandbar/pkg/contract"
+	"github.com/sandbar-io/sandbar/pkg/sandbox"
 )
 
 const (
@@ -43,11 +44,21 @@ type Beater interface {
 	Beat(ctx context.Context, h contract.Heartbeat) error
 }
 
+// Witness knows what time counts against nobody. It is told of each heartbeat
+// that was written, and keeps over terms what the heartbeats carry.
+type Witness interface {
+	Begun() bool
+	Begin(last time.Time, gaps []sandbox.Gap)
+	Beat()
+	Gaps() []sandbox.Gap
+}
+
 // Guard is the care of one term of leadership.
 type Guard struct {
 	JS       jetstream.JetStream
 	Ensure   func(context.Context) error // makes the streams, or brings them to their form
 	Beats    Beater
+	Witness  Witness
 	Records  Records
 	Observer Observer
 	Identity string
@@ -93,13 +104,36 @@ func (g *Guard) turn(ctx context.Context, s *session) (*session, error) {
 		g.complete.Store(false)
 		s = g.begin(ctx, created)
 	}
-	if !s.complete.Load() && g.wasComplete(ctx, created) {
-		s.complete.Store(true) // said by the leader before
+	if err := g.takeOver(ctx, s); err != nil {
+		return s, err
 	}
 	g.complete.Store(s.complete.Load())
-	return s, g.Beats.Beat(ctx, contract.Heartbeat{
-		Leader: g.Identity, Time: time.Now().UTC(), Complete: s.complete.Load(), Created: created,
+	err = g.Beats.Beat(ctx, contract.Heartbeat{
+		Leader: g.Identity, Time: time.Now().UTC(), Complete: s.complete.Load(), Created: created, Gaps: g.Witness.Gaps(),
 	})
+	if err == nil {
+		g.Witness.Beat()
+	}
+	return s, err
+}
+
+// takeOver reads what the leader before said, until nothing more is to be learned
+// of it. Nothing may be written over it before.
+func (g *Guard) takeOver(ctx context.Context, s *session) error {
+	if s.complete.Load() && g.Witness.Begun() {
+		return nil
+	}
+	h, err := g.lastBeat(ctx)
+	if err != nil {
+		return err
+	}
+	if h.Complete && h.Created.Equal(s.created) {
+		s.complete.Store(true)
+	}
+	if !g.Witness.Begun() {
+		g.Witness.Begin(h.Time, h.Gaps)
+	}
+	return nil
 }
 
 // find returns the creation time of the bucket, and makes what is missing.
@@ -125,17 +159,25 @@ func (g *Guard) find(ctx context.Context) (time.Time, error) {
 	return created, nil
 }
 
-func (g *Guard) wasComplete(ctx context.Context, created time.Time) bool {
+// lastBeat is the heartbeat that stands in the bucket, the zero one where there
+// is none or it cannot be understood.
+func (g *Guard) lastBeat(ctx context.Context) (contract.Heartbeat, error) {
 	kv, err := g.JS.KeyValue(ctx, contract.ViewBucket)
 	if err != nil {
-		return false
+		return contract.Heartbeat{}, fmt.Errorf("open the bucket: %w", err)
 	}
 	e, err := kv.Get(ctx, contract.HeartbeatKey)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return contract.Heartbeat{}, nil
+	}
 	if err != nil {
-		return false
+		return contract.Heartbeat{}, fmt.Errorf("read the heartbeat: %w", err)
 	}
 	h, err := contract.DecodeHeartbeat(e.Value())
-	return err == nil && h.Complete && h.Created.Equal(created)
+	if err != nil {
+		g.Log.Warn("the heartbeat before cannot be read", zap.Error(err))
+	}
+	return h, nil
 }
 
 // report logs when a trouble begins and when it ends.

@@ -16,6 +16,7 @@ import (
 	"github.com/sandbar-io/sandbar/pkg/views"
 	"github.com/sandbar-io/sandbar/services/watcher/internal/bucket"
 	"github.com/sandbar-io/sandbar/services/watcher/internal/testbed"
+	"github.com/sandbar-io/sandbar/services/watcher/internal/witness"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -88,7 +89,7 @@ func newBench(t *testing.T, srv *testbed.Server) *bench {
 	b := &bench{t: t, srv: srv, conn: srv.Connect(), world: testbed.NewWorld()}
 	b.obs = &passes{allow: make(chan struct{}), world: b.world}
 	b.g = &bucket.Guard{
-		JS: b.conn.JS, Ensure: b.conn.EnsureViews, Beats: views.NewStore(b.conn.JS, testbed.Sealer(t), 0),
+		JS: b.conn.JS, Ensure: b.conn.EnsureViews, Beats: views.NewStore(b.conn.JS, testbed.Sealer(t), 0), Witness: witness.New(witness.System()),
 		Records: b.world, Observer: b.obs, Identity: "me", Resync: time.Hour, Log: zap.NewNop(),
 	}
 	return b

@@ -46,7 +46,11 @@ func (o *Observer) observe(ctx context.Context, key string, seen podwatch.Seen, 
 	}
 	failpoint.Hit("watcher/after-events")
 	next, err := o.command(ctx, seen, m, now)
-	return earlier(again, next), err
+	if err != nil {
+		return time.Time{}, err
+	}
+	clocks, err := o.clocks(ctx, key, r, pod, p.View, m)
+	return earlier(again, earlier(next, clocks)), err
 }
 
 // keep keeps what the view has and the watcher cannot know better: logs that

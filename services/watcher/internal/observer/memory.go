@@ -16,6 +16,7 @@ type memory struct {
 	judged     time.Time // the list of objects that was last looked at
 	drift      nag
 	purge      nag
+	clock      nag
 }
 
 // memory returns what is kept of the record, brought up to what is seen now.
@@ -29,7 +30,7 @@ func (o *Observer) memory(key string, r *sandbox.Record, pod *sandbox.Pod, now t
 	o.mu.Unlock()
 	if m.generation != r.Generation {
 		m.generation, m.since = r.Generation, now
-		m.drift, m.purge = nag{}, nag{}
+		m.drift, m.purge, m.clock = nag{}, nag{}, nag{}
 	}
 	if pod != nil {
 		m.ran = r.Incarnation

@@ -56,6 +56,7 @@ type Logs interface {
 type Config struct {
 	Policy     sandbox.Policy
 	PurgeAfter time.Duration
+	Clocks     sandbox.Clocks // where neither client nor key asked for others
 	Workers    int
 }
 
@@ -76,6 +77,7 @@ type Observer struct {
 	events   Events
 	commands Commands
 	logs     Logs
+	clock    Clocks
 	meter    *meter.Meter
 	log      *zap.Logger
 	now      func() time.Time
@@ -89,9 +91,9 @@ type Observer struct {
 }
 
 // New returns an observer that Run starts. now is the clock.
-func New(cfg Config, records Records, v Views, e Events, c Commands, l Logs, m *meter.Meter, log *zap.Logger, now func() time.Time) *Observer {
+func New(cfg Config, records Records, v Views, e Events, c Commands, l Logs, clock Clocks, m *meter.Meter, log *zap.Logger, now func() time.Time) *Observer {
 	return &Observer{
-		cfg: cfg, records: records, views: v, events: e, commands: c, logs: l, meter: m, log: log, now: now,
+		cfg: cfg, records: records, views: v, events: e, commands: c, logs: l, clock: clock, meter: m, log: log, now: now,
 		queue: workqueue.NewTypedRateLimitingQueue(
 			workqueue.NewTypedItemExponentialFailureRateLimiter[string](minRetry, maxRetry)),
 		memories: map[string]*memory{}, revisions: map[string]uint64{},

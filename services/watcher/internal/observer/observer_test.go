@@ -68,8 +68,33 @@ type bench struct {
 	sent  *sent
 	logs  *tails
 	clock *clock
+	signs *signs
 	o     *observer.Observer
 }
+
+// signs is what the clocks go by, all of it as the test says.
+type signs struct {
+	mu     sync.Mutex
+	clock  *clock
+	line   sandbox.Timeline
+	lost   bool // the time is not known
+	signs  sandbox.Signs
+	asked  []string // pod UIDs
+	answer time.Duration
+	at     time.Time
+}
+
+func (s *signs) Now() (time.Time, sandbox.Timeline, bool) { return s.clock.at, s.line, !s.lost }
+
+func (s *signs) Signs(string, *sandbox.Record) sandbox.Signs { return s.signs }
+
+func (s *signs) Ask(_ string, p *sandbox.Pod) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked = append(s.asked, p.UID)
+}
+
+func (s *signs) Answer(string) (time.Time, time.Duration) { return s.at, s.answer }
 
 func no() bool { return false }
 
@@ -79,6 +104,7 @@ func newBench(t *testing.T) *bench {
 		t: t, conn: testbed.NewServer(t).Ready(), world: testbed.NewWorld(), sent: &sent{},
 		logs: &tails{known: true}, clock: &clock{time.Now()},
 	}
+	b.signs = &signs{clock: b.clock}
 	b.store = views.NewStore(b.conn.JS, testbed.Sealer(t), 0)
 	b.o = b.observer(b.store)
 	return b
@@ -86,10 +112,21 @@ func newBench(t *testing.T) *bench {
 
 // observer returns another watcher's over the same world.
 func (b *bench) observer(v observer.Views) *observer.Observer {
+	return b.newObserver(v, observer.Config{Policy: sandbox.DefaultPolicy, PurgeAfter: sandbox.PurgeAfter, Workers: 4})
+}
+
+// observerWith returns one of another configuration.
+func (b *bench) observerWith(change func(*observer.Config)) *observer.Observer {
+	cfg := observer.Config{Policy: sandbox.DefaultPolicy, PurgeAfter: sandbox.PurgeAfter, Workers: 4}
+	change(&cfg)
+	return b.newObserver(b.store, cfg)
+}
+
+func (b *bench) newObserver(v observer.Views, cfg observer.Config) *observer.Observer {
 	m := meter.New(prometheus.NewRegistry(), no, no)
 	o := observer.New(
-		observer.Config{Policy: sandbox.DefaultPolicy, PurgeAfter: sandbox.PurgeAfter, Workers: 4},
-		b.world, v, events.New(b.conn.JS, m, zap.NewNop()), b.sent, b.logs, m, zap.NewNop(), b.clock.now)
+		cfg, b.world, v, events.New(b.conn.JS, m, zap.NewNop()), b.sent, b.logs,
+		observer.Clocks{Witness: b.signs, Usage: b.signs, Agents: b.signs}, m, zap.NewNop(), b.clock.now)
 	b.t.Cleanup(o.Close)
 	return o
 }

@@ -94,7 +94,7 @@ func (w *Watch) decode(obj any) record {
 		w.log.Warn("a record cannot be read", zap.String("record", s.Name), zap.Error(err))
 		return record{name: s.Name}
 	}
-	r.SecretKey, r.Spec = "", sandbox.Spec{Image: r.Spec.Image}
+	r.SecretKey, r.Spec = "", sandbox.Spec{Image: r.Spec.Image, Lifecycle: r.Spec.Lifecycle}
 	return record{s.Name, r}
 }
 

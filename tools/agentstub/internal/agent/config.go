@@ -35,6 +35,7 @@ type Faults struct {
 	EatMemory  int           // MiB to touch and hold
 	ReadyAfter time.Duration // health paths are 503 until then
 	UnreadyIf  string        // health paths are 503 while this file exists
+	NoInfo     bool          // /server_info is 500
 }
 
 // FromEnv reads args and environment. Unknown arguments are passed over: the
@@ -61,6 +62,7 @@ func FromEnv(argv []string, getenv func(string) string) (Config, error) {
 			EatMemory:  env.number(0, "STUB_EAT_MEMORY_MB"),
 			ReadyAfter: env.milliseconds("STUB_READY_AFTER_MS"),
 			UnreadyIf:  getenv("STUB_UNREADY_FILE"),
+			NoInfo:     on(getenv("STUB_NO_SERVER_INFO")),
 		},
 	}
 	dir, err := os.Getwd()

@@ -33,6 +33,10 @@ func (a *Agent) ready() bool {
 
 // serverInfo is in seconds, as the real server's.
 func (a *Agent) serverInfo(w http.ResponseWriter, _ *http.Request) {
+	if a.cfg.Faults.NoInfo {
+		fail(w, http.StatusInternalServerError, "no information")
+		return
+	}
 	answer(w, http.StatusOK, map[string]any{
 		"uptime":    time.Since(a.started).Seconds(),
 		"idle_time": a.idle().Seconds(),

@@ -70,6 +70,17 @@ func TestReadyAfter(t *testing.T) {
 	})
 }
 
+func TestNoServerInfo(t *testing.T) {
+	t.Parallel()
+	h := newAgent(t, func(c *agent.Config) { c.Faults.NoInfo = true }).Handler()
+	if w := request(t, h, "GET", "/server_info", nil, noKey); w.Code != 500 {
+		t.Errorf("%d", w.Code)
+	}
+	if w := request(t, h, "GET", "/alive", nil, noKey); w.Code != 200 {
+		t.Errorf("/alive: %d", w.Code)
+	}
+}
+
 func TestUnreadyFile(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "unready")

@@ -112,7 +112,7 @@ func parse(value string) (check int, where string, err error) {
 // Required are the checks that this version of Sandbar has to hold.
 func Required() []int {
 	var all []int
-	for _, span := range [][2]int{{1, 35}, {46, 46}, {48, 56}} {
+	for _, span := range [][2]int{{1, 35}, {43, 57}, {59, 66}, {68, 69}} {
 		for n := span[0]; n <= span[1]; n++ {
 			all = append(all, n)
 		}

@@ -11,7 +11,7 @@ import (
 
 	"k8s.io/client-go/tools/clientcmd"
 
-	"github.com/sandbar-io/sandbar/tools/devcluster/internal/pki"
+	"github.com/sandbar-io/sandbar/tools/internal/pki"
 )
 
 func TestIssuedCertificateServesAndIdentifies(t *testing.T) {

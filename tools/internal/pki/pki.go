@@ -1,5 +1,6 @@
-// Package pki makes the certificates, keys and kubeconfigs of one cluster. They
-// live as long as the cluster, which is made anew by every up.
+// Package pki makes the certificates, keys and kubeconfigs of one cluster, and
+// certificates for tests. They live as long as the cluster, which is made anew by
+// every up.
 package pki
 
 import (

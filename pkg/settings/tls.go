@@ -1,0 +1,41 @@
+package settings
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+)
+
+// TLS names the certificate and key that a service speaks TLS with, in PEM, as a
+// Secret of type kubernetes.io/tls holds them. None: it speaks plain HTTP.
+type TLS struct {
+	CertFile string `env:"TLS_CERT_FILE"`
+	KeyFile  string `env:"TLS_KEY_FILE"`
+}
+
+// On reports whether there is a certificate.
+func (t TLS) On() bool { return t.CertFile != "" || t.KeyFile != "" }
+
+// Load reads the pair. What it returns as an error names the files, and nothing
+// of what they hold.
+func (t TLS) Load() (tls.Certificate, error) {
+	pair, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("TLS_CERT_FILE %s, TLS_KEY_FILE %s: %w", t.CertFile, t.KeyFile, err)
+	}
+	return pair, nil
+}
+
+// Validate says what is wrong with the pair, or nil.
+func (t TLS) Validate() error {
+	switch {
+	case !t.On():
+		return nil
+	case t.CertFile == "":
+		return errors.New("TLS_KEY_FILE is set, and TLS_CERT_FILE is not")
+	case t.KeyFile == "":
+		return errors.New("TLS_CERT_FILE is set, and TLS_KEY_FILE is not")
+	}
+	_, err := t.Load()
+	return err
+}

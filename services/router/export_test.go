@@ -1,0 +1,5 @@
+package router
+
+var NewServer = newServer
+
+const IdleTimeout = idleTimeout

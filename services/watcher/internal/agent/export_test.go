@@ -1,0 +1,8 @@
+package agent
+
+// Waiting is how many pods are waited for.
+func (a *Asker) Waiting() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.waiting)
+}
