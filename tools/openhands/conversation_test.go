@@ -63,13 +63,11 @@ func TestConversation(t *testing.T) {
 }
 
 // converse runs a conversation about a number, over a pause.
-func converse(t *testing.T, model map[string]any, number int, stream bool) {
+func converse(t *testing.T, config map[string]any, number int, stream bool) {
 	t.Helper()
-	n := strconv.Itoa(number)
-	session := newSession(t)
-	config := maps.Clone(model)
-	maps.Copy(config, map[string]any{"session_id": session, "n": number, "stream": stream})
-	told := drive(t, "sdk", "conversation.py", config)
+	n, config := strconv.Itoa(number), maps.Clone(config)
+	maps.Copy(config, map[string]any{"session_id": newSession(t), "n": number, "stream": stream})
+	told := drive(t, "sdk", "conversation.py", config, overAPause)
 	told.want(t, facts{"file": "squares: " + llm.Sum(n), "kept": true})
 	for name, answer := range map[string]string{
 		"first":  "The squares below " + n + " sum up to " + llm.Sum(n) + ".",
@@ -89,6 +87,9 @@ func TestTenConversationsAtOnce(t *testing.T) {
 	t.Attr("conformance", "66 real node")
 	m, config := model(t)
 	const sessions = 10
+	// Ten agent servers start at once, twice, and share two cores with what else runs:
+	// the client's own patience of 300 s is for one.
+	config["workspace"] = map[string]any{"startup_wait_timeout": 900}
 	var all sync.WaitGroup
 	for i := range sessions {
 		all.Go(func() {
@@ -143,7 +144,7 @@ func TestPausedInTheMiddleOfARun(t *testing.T) {
 		}
 	}
 	maps.Copy(config, map[string]any{"session_id": newSession(t), "n": 29})
-	told := drive(t, "sdk", "interrupted.py", config)
+	told := drive(t, "sdk", "interrupted.py", config, overAPause)
 	told.want(t, facts{"while_running": "running", "kept": true})
 	first, _ := told["first"].(map[string]any)
 	facts(first).want(t, facts{"status": "finished", "answer": "The squares below 29 sum up to " + llm.Sum("29") + "."})

@@ -18,9 +18,9 @@ import (
 	"github.com/sandbar-io/sandbar/tools/openhands/internal/rootfs"
 )
 
-// driverLimit is for a driver among nine others on two cores: it starts an agent
-// server twice, each for five seconds of a CPU, and itself for as long.
-const driverLimit = 10 * time.Minute
+// driverLimit is for a driver among nine others on two cores that others use too: it
+// starts an agent server twice, each for five seconds of a CPU, and itself for as long.
+const driverLimit = 20 * time.Minute
 
 // facts are what a driver told, all lines in one.
 type facts map[string]any

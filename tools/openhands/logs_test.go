@@ -17,8 +17,14 @@ type expectation struct {
 	reason  string
 }
 
-// always are the expectations of every driver.
-var always = []expectation{}
+// overAPause is for drivers that keep a conversation over a pause. The client's socket
+// tries again after 1, 2, 4 … 30 s while the sandbox is away, so a short run right after
+// the resume ends before it listens again. That it never does would be another line, after
+// 30 s more.
+var overAPause = expectation{
+	regexp.MustCompile(`"WARNING".*REST has reported terminal status finished for 3 polls without a post-run WebSocket snapshot`),
+	"the client's own pause between two tries of its socket",
+}
 
 // judge fails the test for each line of a client's log that is a warning or worse,
 // or no log line at all, unless it is expected.
@@ -29,8 +35,9 @@ func judge(t *testing.T, script, logs string, expected []expectation) {
 		if line == "" || harmless(line) {
 			continue
 		}
-		matches := func(e expectation) bool { return e.pattern.MatchString(line) }
-		if slices.ContainsFunc(always, matches) || slices.ContainsFunc(expected, matches) {
+		known := slices.IndexFunc(expected, func(e expectation) bool { return e.pattern.MatchString(line) })
+		if known >= 0 {
+			t.Logf("%s logs what is expected (%s): %.300s", script, expected[known].reason, line)
 			continue
 		}
 		t.Errorf("%s logs: %.2000s", script, line)

@@ -23,7 +23,7 @@ func TestSecretsOpenAfterARotation(t *testing.T) {
 	maps.Copy(config, map[string]any{
 		"api_key": bed.env["ROTATING_API_KEY"], "session_id": session, "secret": word, "n": 23, "save": true, "keep_alive": true,
 	})
-	sealed := facts{"same": true, "files": true, "plain": "0"}
+	sealed := facts{"same": true, "kept": "/workspace/.openhands/secrets.json", "sealed": true}
 	drive(t, "sdk", "secret.py", config).want(t, sealed)
 	first := drive(t, "sdk", "leave.py", config)
 	rotate(t, session)

@@ -24,6 +24,7 @@ def workspace(**more):
     """An APIRemoteWorkspace as the documentation makes one: all that is not here is its default."""
     from openhands.workspace import APIRemoteWorkspace
 
+    more.update(config.get("workspace", {}))
     return APIRemoteWorkspace(
         runtime_api_url=config["api_url"],
         runtime_api_key=config["api_key"],

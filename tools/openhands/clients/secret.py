@@ -11,6 +11,6 @@ with workspace(keep_alive=config["save"]) as space:
     found = space.get_secrets([name])[name].get_value()
     tell(
         same=found == value,
-        files=run(space, "find /workspace -type f -path '*openhands*' | wc -l") != "0",
-        plain=run(space, f"grep -rl {value} /workspace /home/openhands | wc -l"),
+        kept=run(space, "ls /workspace/.openhands/secrets.json"),
+        sealed=value not in run(space, "cat /workspace/.openhands/secrets.json"),
     )

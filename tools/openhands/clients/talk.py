@@ -5,6 +5,7 @@ from pydantic import SecretStr
 
 from openhands.sdk import LLM, Agent, Tool
 from openhands.sdk.conversation import get_agent_final_response
+from openhands.sdk.event import ConversationStateUpdateEvent
 from openhands.tools.file_editor import FileEditorTool
 from openhands.tools.terminal import TerminalTool
 
@@ -34,4 +35,5 @@ def talk(conversation, text):
 
 
 def ids(conversation):
-    return [event.id for event in conversation.state.events]
+    """The events that the agent server keeps: its updates of the state are for whoever listens."""
+    return [e.id for e in conversation.state.events if not isinstance(e, ConversationStateUpdateEvent)]

@@ -64,7 +64,7 @@ func TestServerSetsNothingElse(t *testing.T) {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	want := []string{"OH_RUNTIME_IDLE_TIMEOUT_SECONDS", "OH_SECRET_KEY", "OH_VSCODE_PORT", "RUNTIME_ID", "RUNTIME_URL", "SESSION_API_KEY", "VSCODE_PORT"}
+	want := []string{"OH_PERSISTENCE_DIR", "OH_RUNTIME_IDLE_TIMEOUT_SECONDS", "OH_SECRET_KEY", "OH_VSCODE_PORT", "RUNTIME_ID", "RUNTIME_URL", "SESSION_API_KEY", "VSCODE_PORT"}
 	if !slices.Equal(names, want) {
 		t.Errorf("%v", names)
 	}
@@ -141,6 +141,37 @@ func TestDefaultsWhereAbsent(t *testing.T) {
 				if ok != (want != "-") || ok && got != want {
 					t.Errorf("%s is %q (%v), want %q", name, got, ok, want)
 				}
+			}
+		})
+	}
+}
+
+// What the agent server keeps must lie on the volume, or a pause takes it.
+func TestPersistenceIsOnTheVolume(t *testing.T) {
+	t.Parallel()
+	const name = "OH_PERSISTENCE_DIR"
+	for what, tt := range map[string]struct {
+		path string // "": no volume
+		sent map[string]string
+		want string
+	}{
+		"the volume":       {path: "/workspace", want: "/workspace/.openhands"},
+		"another path":     {path: "/data/", want: "/data/.openhands"},
+		"the client's own": {path: "/workspace", sent: map[string]string{name: "/workspace/mine"}, want: "/workspace/mine"},
+		"no volume":        {},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			c := plain()
+			if c.WorkspacePath = tt.path; tt.path == "" {
+				c.WorkspaceSize = resource.Quantity{}
+			}
+			s := minimal()
+			s.Environment = tt.sent
+			r := recordOf(c, s)
+			env, _ := run(t, podOf(t, c, r), r)
+			if got, ok := env[name]; got != tt.want || ok != (tt.want != "") {
+				t.Errorf("%s is %q (%v), want %q", name, got, ok, tt.want)
 			}
 		})
 	}

@@ -53,17 +53,6 @@ type Ticket struct {
 // window is what a rate counts over.
 const window = time.Minute
 
-// clone shares nothing with l.
-func (l *Ledger) clone() *Ledger {
-	c := *l
-	c.Starts = slices.Clone(l.Starts)
-	c.Places = make(map[string]map[string]Place, len(l.Places))
-	for record, places := range l.Places {
-		c.Places[record] = maps.Clone(places)
-	}
-	return &c
-}
-
 // take makes room for a ticket, or says why there is none; then l is as it was.
 // Taking again what the same record holds, or counting the same command, takes
 // nothing more: a redelivery finds its own.

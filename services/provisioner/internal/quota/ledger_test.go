@@ -28,6 +28,17 @@ func of(records ...string) *Ledger {
 	return l
 }
 
+// clone shares nothing with l.
+func (l *Ledger) clone() *Ledger {
+	c := *l
+	c.Starts = slices.Clone(l.Starts)
+	c.Places = make(map[string]map[string]Place, len(l.Places))
+	for record, places := range l.Places {
+		c.Places[record] = maps.Clone(places)
+	}
+	return &c
+}
+
 func (l *Ledger) records() []string { return slices.Sorted(maps.Keys(l.Places)) }
 
 // sentence is what a known client matches a refusal with.

@@ -23,7 +23,8 @@ type Chroot struct {
 }
 
 // enter mounts, and becomes the command. All mounts are gone with it, as they are
-// made in a mount namespace of their own.
+// made in a mount namespace of their own. It does not outlive its parent, a test that is
+// killed.
 const enter = `
 root=$1 packages=$2 resolv=$3 scripts=$4 user=$5 mode=$6; shift 6
 mount --bind "$root" "$root"
@@ -38,7 +39,7 @@ if [ "$resolv" ]; then mount --bind "$resolv" "$root/etc/resolv.conf"; fi
 if [ "$scripts" ]; then mount --bind "$scripts" "$root` + Scripts + `"; fi
 mount --rbind /dev "$root/dev"
 mount -t proc proc "$root/proc"
-exec chroot --userspec="$user:$user" "$root" "$@"
+exec chroot "$root" setpriv --reuid="$user" --regid="$user" --clear-groups --pdeathsig KILL -- "$@"
 `
 
 // Command runs a program in the folder. It is the process that is started: a

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/sandbar-io/sandbar/tools/devcluster/image"
 )
@@ -30,6 +31,7 @@ func (c Cache) Push(ctx context.Context, registry, set string) (string, error) {
 	}
 	spec := image.Spec{
 		Name: "openhands-" + set, Layers: []string{below, above}, Entrypoint: []string{Launcher},
+<<<<<<< HEAD
 		User: fmt.Sprintf("%[1]d:%[1]d", UserID), WorkingDir: "/", Env: Env,
 	}
 	if set == Legacy {
@@ -56,6 +58,9 @@ func (c Cache) micromamba(ctx context.Context) (string, error) {
 	)
 	dir, err := c.ensure(ctx, "micromamba", keyOf(script), func(_ context.Context, dir string) error {
 		return os.WriteFile(filepath.Join(dir, filepath.Base(program)), []byte(script), 0o755)
+=======
+		User: fmt.Sprintf("%[1]d:%[1]d", UserID), WorkingDir: "/", Env: append(slices.Clone(Env), serverEnv...),
+>>>>>>> w-openhands
 	})
 	if err != nil {
 		return "", err
@@ -68,6 +73,11 @@ var Env = []string{
 	"LITELLM_LOCAL_MODEL_COST_MAP=True", // else it waits for a download on each start
 	"OPENHANDS_SUPPRESS_BANNER=1",
 }
+
+// serverEnv turns off what this image has not, an editor and a browser: the agent server
+// would look for both at each start, and load the tools of the second. LOG_JSON is as in
+// the published image.
+var serverEnv = []string{"OH_ENABLE_VSCODE=false", "OH_PRELOAD_TOOLS=false", "LOG_JSON=true"}
 
 // layer is the file of a folder as a layer of an image.
 func (c Cache) layer(ctx context.Context, name, folder, prefix string) (string, error) {
