@@ -62,9 +62,11 @@ func TestCheck65PathsByEachWay(t *testing.T) {
 	t.Parallel()
 	byEachWay(t, func(t *testing.T, e entrance) {
 		r := e.sharedRunning(t)
-		for _, path := range []string{
-			"/a%2Fb", "//a//b", "/a/../b", "/%E2%82%AC/%2e%2e/x", "/a%20b;c=d", "/a%3Fb%23c", "/a+b~(c)'",
-		} {
+		paths := []string{"/a%2Fb", "//a//b", "/a/../b", "/%E2%82%AC/x", "/a%20b;c=d", "/a%3Fb%23c", "/a+b~(c)'"}
+		if e.router { // Traefik decodes what needs no escape
+			paths = append(paths, "/%2e%2e/%78")
+		}
+		for _, path := range paths {
 			query := "q=%2F%2f+%20&q=" + strings.Repeat("x", 4000) + "&empty=&%E2%82%AC"
 			echo := try(e.agent(r.URL, r).Echo(t.Context(), client.Request{Path: path + "?" + query})).or(t)
 			if echo.RawPath != path || echo.Query != query {
@@ -96,8 +98,11 @@ func TestCheck39RouteThatFails(t *testing.T) {
 		change(broken)
 		waitFor(t, readyLimit, "the detail tells of the route", func(ctx context.Context) (string, bool) {
 			now, err := e.api().Session(ctx, r.SessionID)
-			if err != nil {
+			if err != nil && ctx.Err() == nil {
 				t.Fatal(err)
+			}
+			if err != nil {
+				return err.Error(), false
 			}
 			if now.Status != "starting" {
 				t.Fatalf("%+v, want it starting", now)

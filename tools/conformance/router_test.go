@@ -115,11 +115,14 @@ func TestCheck26APIKeyIsStripped(t *testing.T) {
 func apiKeyIsStripped(t *testing.T, e entrance) {
 	r := e.sharedRunning(t)
 	for service, base := range e.bases(r) {
-		agent := e.socket(base, r)
 		for method, header := range map[string]http.Header{
 			http.MethodGet:  upgrade.Header.Clone(), // the handshake of a WebSocket, which is only echoed here
 			http.MethodPost: {},
 		} {
+			agent := e.agent(base, r)
+			if method == http.MethodGet {
+				agent = e.socket(base, r)
+			}
 			header.Set("X-API-Key", e.key)
 			header.Set("X-Clients-Own", "1")
 			path := "/api/x?tkn=" + url.QueryEscape(r.SessionAPIKey)

@@ -153,6 +153,8 @@ func (s *Stack) controllerArgs(dynamic string, ping int) []string {
 			"--providers.kubernetesgateway.namespaces="+s.SystemNamespace+","+s.SandboxNamespace)
 	}
 	return append(args, "--providers.kubernetesingress=true",
+		// 503 for a sandbox that is paused, not 404: clients resume on the first only.
+		"--providers.kubernetesingress.allowemptyservices=true",
 		"--providers.kubernetesingress.ingressclass="+s.className(), "--providers.kubernetesingress.namespaces="+s.SandboxNamespace)
 }
 
