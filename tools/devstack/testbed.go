@@ -100,11 +100,8 @@ func (b bed) testbedUp(ctx context.Context) error {
 		env[prefix+"_NAMESPACE"], env[prefix+"_API_KEY"] = e["NAMESPACE"], e["API_KEY"]
 	}
 	b.secureEnv(env, stacks[tlsStack])
-<<<<<<< HEAD
 	controlledEnv(env, "INGRESS", stacks[ingressStack])
 	controlledEnv(env, "GATEWAYAPI", stacks[gatewayStack])
-=======
->>>>>>> w-openhands
 	if err := stack.WriteEnv(b.path("test", "env"), env); err != nil {
 		return err
 	}

@@ -31,8 +31,7 @@ func (c Cache) Push(ctx context.Context, registry, set string) (string, error) {
 	}
 	spec := image.Spec{
 		Name: "openhands-" + set, Layers: []string{below, above}, Entrypoint: []string{Launcher},
-<<<<<<< HEAD
-		User: fmt.Sprintf("%[1]d:%[1]d", UserID), WorkingDir: "/", Env: Env,
+		User: fmt.Sprintf("%[1]d:%[1]d", UserID), WorkingDir: "/", Env: append(slices.Clone(Env), serverEnv...),
 	}
 	if set == Legacy {
 		top, err := c.micromamba(ctx)
@@ -58,9 +57,6 @@ func (c Cache) micromamba(ctx context.Context) (string, error) {
 	)
 	dir, err := c.ensure(ctx, "micromamba", keyOf(script), func(_ context.Context, dir string) error {
 		return os.WriteFile(filepath.Join(dir, filepath.Base(program)), []byte(script), 0o755)
-=======
-		User: fmt.Sprintf("%[1]d:%[1]d", UserID), WorkingDir: "/", Env: append(slices.Clone(Env), serverEnv...),
->>>>>>> w-openhands
 	})
 	if err != nil {
 		return "", err
