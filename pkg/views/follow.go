@@ -2,8 +2,6 @@ package views
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -11,14 +9,12 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/sandbar-io/sandbar/pkg/contract"
+	"github.com/sandbar-io/sandbar/pkg/natsx"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
 )
 
 const (
-	// checkEvery is how often the bucket's creation time and last sequence are
-	// looked at: a watch of a bucket that was made anew, or whose consumer is
-	// gone, stays silent without an error.
-	checkEvery = time.Second
+	checkEvery = time.Second // see natsx.Follower
 	// silentAfter is how long a watch may bring nothing, not even the leader's
 	// heartbeat, while the bucket holds what it has not brought, before the
 	// watch is made again. Longer than one check, shorter than two.
@@ -85,49 +81,15 @@ func (f *Follower) Run(ctx context.Context) error {
 func (f *Follower) session(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	created, last, err := f.streamInfo(ctx)
-	if err != nil {
-		return err
-	}
-	kv, err := f.js.KeyValue(ctx, contract.ViewBucket)
-	if err != nil {
-		return fmt.Errorf("open the bucket: %w", err)
-	}
-	w, err := kv.WatchAll(ctx)
-	if err != nil {
-		return fmt.Errorf("watch the bucket: %w", err)
-	}
-	defer func() { _ = w.Stop() }() // the connection may be gone
-	s := &load{f: f, created: created, target: NewMemory(), position: last, unreadable: map[string]struct{}{}}
-	tick := time.NewTicker(checkEvery)
-	defer tick.Stop()
-	heard, due := f.now(), last // due: what the watch must have brought by the next check
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case e, ok := <-w.Updates():
-			if !ok {
-				return errors.New("the watch ended")
-			}
-			heard = f.now()
-			s.take(e)
-		case <-tick.C:
-			now, last, err := f.streamInfo(ctx)
-			switch {
-			case err != nil:
-				if errors.Is(err, jetstream.ErrStreamNotFound) {
-					return err
-				}
-				heard = f.now() // nothing can be heard while NATS is away
-			case !now.Equal(created):
-				return errors.New("the bucket was made anew")
-			case f.now().Sub(heard) > silentAfter && (!s.loaded || due > s.position):
-				return errors.New("the watch is silent")
-			}
-			due = last
-		}
-	}
+	var s *load
+	return natsx.Follower{
+		Bucket: contract.ViewBucket, CheckEvery: checkEvery, SilentAfter: silentAfter, Now: f.now,
+		Begin: func(created time.Time, last uint64) {
+			s = &load{f: f, created: created, target: NewMemory(), position: last, unreadable: map[string]struct{}{}}
+		},
+		Take: func(e jetstream.KeyValueEntry) { s.take(e) },
+		Away: func(error) error { return nil },
+	}.Run(ctx, f.js)
 }
 
 // load is the state of one session.
@@ -204,12 +166,7 @@ func (s *load) apply(e jetstream.KeyValueEntry) {
 }
 
 func (f *Follower) streamInfo(ctx context.Context) (created time.Time, last uint64, err error) {
-	s, err := f.js.Stream(ctx, contract.ViewStream)
-	if err != nil {
-		return time.Time{}, 0, fmt.Errorf("ask for the bucket's state: %w", err)
-	}
-	info := s.CachedInfo()
-	return info.Created, info.State.LastSeq, nil
+	return natsx.BucketState(ctx, f.js, contract.ViewBucket)
 }
 
 // ReadIndex returns nil once memory holds all that was in the bucket when it was
