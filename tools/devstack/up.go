@@ -29,15 +29,19 @@ func (b bed) path(parts ...string) string {
 	return filepath.Join(append([]string{b.root, ".sandbar"}, parts...)...)
 }
 
-// Ports of make up, so that its URLs are the same every time. An instance other
-// than 0 (SANDBAR_INSTANCE) has its own, so many above.
+// Ports of make up, so that its URLs are the same every time.
 const (
 	apiPort    = 8000 // not 5000: the registry has that on the bridge
 	routerPort = 8080
 	natsPort   = 4222
-
-	portsPerInstance = 10
 )
+
+// portsOf are those of an instance (SANDBAR_INSTANCE). Up to 8 gateways and routers
+// count up from theirs.
+func portsOf(instance int) (api, router, nats int) {
+	above := 100 * instance // more than lies between the API and the router
+	return apiPort + above, routerPort + above, natsPort + above
+}
 
 func (b bed) up(ctx context.Context) error {
 	o, err := cluster.Defaults()
@@ -60,10 +64,10 @@ func (b bed) up(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	above := portsPerInstance * o.Instance
+	api, router, nats := portsOf(o.Instance)
 	so := stack.Options{
 		Dir: b.path("stack"), Repo: b.root, Cluster: c, Log: b.say,
-		APIPort: apiPort + above, RouterPort: routerPort + above, NATSPort: natsPort + above,
+		APIPort: api, RouterPort: router, NATSPort: nats,
 		Settings: append(stack.Placement(len(c.RealNodes) > 0), settings...),
 	}
 	var errs [4]error
