@@ -118,7 +118,7 @@ func (r *Reply) Refuse(err error) {
 	r.View, r.Code, r.Message = nil, sandbox.CodeOf(err), sandbox.MessageOf(err)
 	var e *sandbox.Error
 	if errors.As(err, &e) {
-		r.Resource, r.RetryAfterSeconds = e.Resource, int((e.RetryAfter+time.Second-1)/time.Second)
+		r.Resource, r.RetryAfterSeconds = e.Resource, e.RetrySeconds()
 	}
 }
 

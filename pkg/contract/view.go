@@ -125,7 +125,7 @@ func DecodeHeartbeat(body []byte) (Heartbeat, error) {
 }
 
 // Claim says that a client asked for a sandbox since its last start or resume. It
-// stands in the activity bucket under ClaimKey, written by a gateway.
+// stands in the activity bucket, at ClaimSubject, written by a gateway.
 type Claim struct {
 	RuntimeID  string `json:"runtime_id"`
 	Generation int64  `json:"generation"` // of the record

@@ -125,10 +125,10 @@ func (g *Group) Add(run func(context.Context) error) {
 }
 
 // Serve adds an HTTP server on a listener that is already bound, with TLS where it
-// has a configuration for it. On the way out
-// it calls unready, waits UnreadyFor, and drains. It must be added before the
-// actors that its handlers need: interrupts run in order of addition, and this
-// one returns only when the requests are answered.
+// has a configuration for it. On the way out it calls unready, waits UnreadyFor,
+// and drains. It must be added before the actors that its handlers need: interrupts
+// run in order of addition, and this one returns only when the requests are
+// answered.
 func (g *Group) Serve(srv *http.Server, l net.Listener, unready func()) {
 	g.g.Add(func() error {
 		if err := serve(srv, l); !errors.Is(err, http.ErrServerClosed) {

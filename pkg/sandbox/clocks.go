@@ -1,7 +1,6 @@
 package sandbox
 
 import (
-	"fmt"
 	"strings"
 	"time"
 )
@@ -71,14 +70,14 @@ func DueBy(r *Record, p *Pod, v *View, s Signs, server Clocks, line Timeline, no
 	w := clockwork{r: r, clocks: server.For(r.Spec.Lifecycle), line: line, now: now}
 	switch r.Desired {
 	case Paused:
-		w.after(r.ChangedAt, w.clocks.Retention, Stop, "it was paused for %v")
+		w.after(r.ChangedAt, w.clocks.Retention, Stop, "it was paused for LIMIT")
 	case Running:
-		w.after(r.ChangedAt, w.clocks.MaxAge, Pause, "it ran for %v, the longest allowed")
+		w.after(r.ChangedAt, w.clocks.MaxAge, Pause, "it ran for LIMIT, the longest allowed")
 		if !served(v, p) {
-			w.after(r.ChangedAt, w.clocks.Pending, w.undo(p), "it was not ready within %v", because(v))
+			w.after(r.ChangedAt, w.clocks.Pending, w.undo(p), "it was not ready within LIMIT"+because(v))
 		}
 		if s.Known && !s.Claimed && s.Traffic.Before(r.ChangedAt) {
-			w.after(later(r.ChangedAt, s.Floor), w.clocks.Unclaimed, w.undo(p), "nobody asked for it within %v")
+			w.after(later(r.ChangedAt, s.Floor), w.clocks.Unclaimed, w.undo(p), "nobody asked for it within LIMIT")
 		}
 		w.idle(p, v, s)
 	case Stopped:
@@ -106,8 +105,9 @@ func (w *clockwork) again(in time.Duration) {
 	}
 }
 
-// after sends verb when a limit has passed. The first that is due wins.
-func (w *clockwork) after(since time.Time, limit time.Duration, verb Verb, reason string, more ...string) {
+// after sends verb when a limit has passed; LIMIT in the reason is that. The first
+// that is due wins.
+func (w *clockwork) after(since time.Time, limit time.Duration, verb Verb, reason string) {
 	if limit == 0 || w.due.Command != nil {
 		return
 	}
@@ -115,7 +115,7 @@ func (w *clockwork) after(since time.Time, limit time.Duration, verb Verb, reaso
 		w.again(left)
 		return
 	}
-	w.send(verb, fmt.Sprintf(reason, limit)+strings.Join(more, ""))
+	w.send(verb, strings.Replace(reason, "LIMIT", limit.String(), 1))
 }
 
 func (w *clockwork) send(verb Verb, reason string) {
@@ -123,7 +123,6 @@ func (w *clockwork) send(verb Verb, reason string) {
 		Verb: verb, Tenant: w.r.Tenant, SessionID: w.r.SessionID, RuntimeID: w.r.RuntimeID,
 		Generation: w.r.Generation, RecordUID: w.r.UID, Fence: w.r.Fence, Reason: cutTo(reason, MaxReason), Deadline: w.now.Add(clockPatience),
 	}
-	w.due.Ask = false
 }
 
 // undo is how a beginning that came to nothing is taken back: a sandbox that is
@@ -160,7 +159,7 @@ func (w *clockwork) idle(p *Pod, v *View, s Signs) {
 	case left > 0:
 		w.again(left)
 	case failed || !s.AskedAt.IsZero() && w.line.Elapsed(s.AskedAt, w.now) <= askFresh:
-		w.send(Pause, fmt.Sprintf("it was idle for %v", w.clocks.Idle))
+		w.send(Pause, "it was idle for "+w.clocks.Idle.String())
 	default:
 		w.due.Ask = true
 		w.again(askAgain)

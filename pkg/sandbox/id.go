@@ -61,15 +61,17 @@ func ValidSessionID(s string) error {
 // session id alone, so that the API server makes it unique. It is a DNS label,
 // a subject token and a KV key token.
 func RecordName(tenant, sessionID string) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%d:%s%s", len(tenant), tenant, sessionID))
-	return "sandbox-" + lowerBase32.EncodeToString(sum[:16])
+	return "sandbox-" + hashOf(tenant, sessionID)
+}
+
+// hashOf is 26 characters that no other tenant and name share.
+func hashOf(tenant, name string) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d:%s%s", len(tenant), tenant, name))
+	return lowerBase32.EncodeToString(sum[:16])
 }
 
 // LedgerName is the name of the Secret that says what a key of a tenant holds.
-func LedgerName(tenant, key string) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%d:%s%s", len(tenant), tenant, key))
-	return "ledger-" + lowerBase32.EncodeToString(sum[:16])
-}
+func LedgerName(tenant, key string) string { return "ledger-" + hashOf(tenant, key) }
 
 // NewPlace returns the name of a new place in a ledger: 11 random characters.
 func NewPlace() string { return NewKey()[:11] }

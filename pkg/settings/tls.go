@@ -16,17 +16,8 @@ type TLS struct {
 // On reports whether there is a certificate.
 func (t TLS) On() bool { return t.CertFile != "" || t.KeyFile != "" }
 
-// Load reads the pair. What it returns as an error names the files, and nothing
-// of what they hold.
-func (t TLS) Load() (tls.Certificate, error) {
-	pair, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
-	if err != nil {
-		return tls.Certificate{}, fmt.Errorf("TLS_CERT_FILE %s, TLS_KEY_FILE %s: %w", t.CertFile, t.KeyFile, err)
-	}
-	return pair, nil
-}
-
-// Validate says what is wrong with the pair, or nil.
+// Validate says what is wrong with the pair, or nil. It names the files, and
+// nothing of what they hold.
 func (t TLS) Validate() error {
 	switch {
 	case !t.On():
@@ -36,6 +27,8 @@ func (t TLS) Validate() error {
 	case t.KeyFile == "":
 		return errors.New("TLS_CERT_FILE is set, and TLS_KEY_FILE is not")
 	}
-	_, err := t.Load()
-	return err
+	if _, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile); err != nil {
+		return fmt.Errorf("TLS_CERT_FILE %s, TLS_KEY_FILE %s: %w", t.CertFile, t.KeyFile, err)
+	}
+	return nil
 }

@@ -22,6 +22,7 @@ import (
 type Config struct {
 	NATS       natsx.Config
 	URL        settings.URL
+	Idle       settings.Idle
 	Kubeconfig string `env:"KUBECONFIG"`
 	Namespace  string `env:"NAMESPACE" envDefault:"sandbar-sandboxes"`
 	SealingKey string `env:"VIEW_SEALING_KEY"`
@@ -57,7 +58,6 @@ type Config struct {
 	StartupTimeout   time.Duration `env:"STARTUP_TIMEOUT" envDefault:"10m"`
 	ReadinessGrace   time.Duration `env:"READINESS_GRACE" envDefault:"30s"`
 	StartGrace       time.Duration `env:"START_GRACE" envDefault:"5m"`
-	IdleSeconds      int           `env:"RUNTIME_IDLE_SECONDS" envDefault:"1200"`
 
 	AppServerURL       string `env:"APP_SERVER_URL"`
 	AppServerPublicURL string `env:"APP_SERVER_PUBLIC_URL"`
@@ -69,7 +69,7 @@ type Config struct {
 
 // Validate lists all that is wrong.
 func (c Config) Validate() error {
-	errs := []error{c.NATS.Validate(), c.URL.Validate()}
+	errs := []error{c.NATS.Validate(), c.URL.Validate(), c.Idle.Validate()}
 	if _, err := contract.NewSealer(c.SealingKey); err != nil {
 		errs = append(errs, fmt.Errorf("VIEW_SEALING_KEY: %w", err))
 	}
@@ -87,9 +87,6 @@ func (c Config) Validate() error {
 	}
 	if c.Workers < 1 || c.Workers > 1024 {
 		errs = append(errs, fmt.Errorf("WORKERS is %d, must be 1 to 1024", c.Workers))
-	}
-	if c.IdleSeconds < 0 || c.IdleSeconds > sandbox.MaxIdle {
-		errs = append(errs, fmt.Errorf("RUNTIME_IDLE_SECONDS is %d, must be 0 to %d", c.IdleSeconds, sandbox.MaxIdle))
 	}
 	_, err := c.objects()
 	return errors.Join(append(errs, err)...)
@@ -118,7 +115,7 @@ func (c Config) objects() (objects.Config, error) {
 		TerminationGrace: c.TerminationGrace, StartupTimeout: c.StartupTimeout,
 		Ports: c.URL.Ports(), URLs: c.URL.Pattern(),
 		AppServerURL: c.AppServerURL, AppServerPublic: c.AppServerPublicURL,
-		IdleTimeout:  time.Duration(c.IdleSeconds) * time.Second,
+		IdleTimeout:  c.Idle.Duration(),
 		IngressClass: c.IngressClass, IngressTLSSecret: c.IngressTLSSecret,
 	}
 	within := func(name string, request, limit resource.Quantity) {

@@ -56,16 +56,14 @@ func (a *api) change(verb sandbox.Verb) handler {
 			}
 			return nil, sandbox.Errorf(sandbox.CodeNotFound, "runtime %s is stopped", runtimeID)
 		}
-		if verb == sandbox.Resume {
-			a.claim(v)
-		}
-		if verb == sandbox.Resume && a.refusesActive(c) {
-			if err := a.notActive(c, runtimeID); err != nil {
-				return nil, err
-			}
-		}
 		cmd := sandbox.Command{Verb: verb, Tenant: v.Tenant, SessionID: v.SessionID, RuntimeID: v.RuntimeID}
 		if verb == sandbox.Resume {
+			a.claim(v)
+			if a.refusesActive(c) {
+				if err := a.notActive(c, runtimeID); err != nil {
+					return nil, err
+				}
+			}
 			cmd.RotateKey, cmd.Limits = c.key.RotateOnResume, c.key.Limits
 		}
 		return a.do(c, cmd)

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
-	"time"
 
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
 )
@@ -55,6 +54,6 @@ func problemOf(err error) (int, problem) {
 func retryAfter(h http.Header, err error) {
 	var e *sandbox.Error
 	if errors.As(err, &e) && e.RetryAfter > 0 {
-		h.Set("Retry-After", strconv.Itoa(int((e.RetryAfter+time.Second-1)/time.Second)))
+		h.Set("Retry-After", strconv.Itoa(e.RetrySeconds()))
 	}
 }

@@ -56,8 +56,8 @@ type Ring struct {
 }
 
 // New returns the ring of apiKey, which belongs to the default tenant and has
-// these limits, and of the keys file; either may be "". A file that cannot be used is an error here,
-// and only logged later.
+// these limits, and of the keys file; either may be "". A file that cannot be used
+// is an error here, and only logged later.
 func New(apiKey string, limits *sandbox.Limits, path string, log *zap.Logger) (*Ring, error) {
 	r := &Ring{}
 	if apiKey != "" {

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/sandbar-io/sandbar/pkg/filewatch"
+	"github.com/sandbar-io/sandbar/pkg/sandbox"
 	"github.com/sandbar-io/sandbar/services/gateway/internal/keys"
 )
 
@@ -58,6 +60,29 @@ func TestFind(t *testing.T) {
 		got, ok := ring.Find(presented)
 		if got != want || ok != (want != keys.Key{}) {
 			t.Errorf("Find(%q) = %+v, %v; want %+v", presented, got, ok, want)
+		}
+	}
+}
+
+// Each clock of a key is read under its own name.
+func TestLifecycleOfAKey(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "keys.yaml")
+	write(t, path, "keys:\n"+item("a", "k", "t", ", lifecycle: {idle_seconds: 1, max_age_seconds: 2, retention_seconds: 3, pending_seconds: 4, unclaimed_seconds: 0}, lifecycle_fixed: true")+
+		item("b", "l", "t", ", lifecycle: {max_age_seconds: 7}")+item("c", "m", "t", ""))
+	ring, err := keys.New("", nil, path, zap.NewNop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := func(n int64) *int64 { return &n }
+	for presented, want := range map[string]keys.Key{
+		"k": {Lifecycle: &sandbox.Lifecycle{Idle: n(1), MaxAge: n(2), Retention: n(3), Pending: n(4), Unclaimed: n(0)}, LifecycleFixed: true},
+		"l": {Lifecycle: &sandbox.Lifecycle{MaxAge: n(7)}},
+		"m": {},
+	} {
+		got, ok := ring.Find(presented)
+		if !ok || !reflect.DeepEqual(got.Lifecycle, want.Lifecycle) || got.LifecycleFixed != want.LifecycleFixed {
+			t.Errorf("%s: %+v, fixed %v", presented, got.Lifecycle, got.LifecycleFixed)
 		}
 	}
 }
