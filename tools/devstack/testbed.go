@@ -127,8 +127,9 @@ func (b bed) testKeys() (file string, plain map[string]string, err error) {
 			options = "    rotate_on_resume: true\n"
 		case "strict":
 			options = "    resume_active: 409\n"
-		case "limited", "single", "narrow", "hurried":
-			tenant, options = name, "    limits: "+testLimits[name]+"\n"
+		}
+		if limits, ok := testLimits[name]; ok {
+			tenant, options = name, "    limits: "+limits+"\n"
 		}
 		fmt.Fprintf(&text, "  - name: %s\n    sha256: %s\n    tenant: %s\n%s", name, stack.HashAPIKey(plain[name]), tenant, options)
 	}
