@@ -186,7 +186,7 @@ func TestPodOfForeignLabels(t *testing.T) {
 
 func TestOrder(t *testing.T) {
 	t.Parallel()
-	for version, want := range map[string]uint64{"": 0, "0": 0, "1": 1, "18446744073709551615": 1<<64 - 1, "-1": 0, "1x": 0, " 1": 0} {
+	for version, want := range map[string]uint64{"": 0, "0": 0, "1": 1, "18446744073709551615": 1<<64 - 1, "-1": 0, "1x": 0, " " + "1": 0} {
 		if got := kube.Order(version); got != want {
 			t.Errorf("%q: %d", version, got)
 		}

@@ -3,6 +3,7 @@ package router_test
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"net/http"
 	"strings"
@@ -83,7 +84,9 @@ func bubble(t *testing.T, agent http.Handler, pair *certificate.Source) (*wire, 
 	t.Cleanup(func() {
 		handler.Close()
 		_ = pod.Close()
-		<-ended
+		if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
 	})
 	return front, router.NewServer(handler, pair.Config(), zap.NewNop(), handler.CloseUpgraded)
 }

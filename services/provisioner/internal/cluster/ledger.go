@@ -15,12 +15,12 @@ import (
 	"github.com/sandbar-io/sandbar/services/provisioner/internal/quota"
 )
 
-const (
-	// ledgerType is the type of a ledger's Secret. It holds no secret: it is one
-	// because the provisioner may write these, and no other kind of the like.
-	ledgerType corev1.SecretType = "sandbar.io/ledger"
-	dataLedger                   = "ledger"
+// ledgerType is the type of a ledger's Secret. It holds no secret: it is one
+// because the provisioner may write these, and no other kind of the like.
+const ledgerType corev1.SecretType = "sandbar.io/ledger"
 
+const (
+	dataLedger = "ledger"
 	// ledgerVersion is written by this code. A ledger of a higher one is not
 	// touched.
 	ledgerVersion = 1

@@ -89,6 +89,7 @@ func (l *Ledger) rate(t Ticket, perMinute int, now time.Time) error {
 			Message: fmt.Sprintf("this key may make %d starts per minute; try again later", perMinute),
 		}
 	}
-	l.Starts = append(kept, Start{Command: t.Command, At: now.UnixMilli()})
+	kept = append(kept, Start{Command: t.Command, At: now.UnixMilli()})
+	l.Starts = kept
 	return nil
 }
