@@ -55,6 +55,7 @@ func fullView() *sandbox.View {
 		},
 		Address: "10.1.2.3", SessionKey: "the-session-key", SealedKey: "c2VhbGVk",
 		RestartCount: 1, RestartReasons: []string{"Error"}, PodLogs: "panic\n", Image: "agent:1", CreatedAt: born, Served: true, UnreadySince: born.Add(time.Minute),
+		RouteCheck: sandbox.RouteVerified,
 		Transitions: []sandbox.Transition{
 			{RuntimeID: runtimeID, Number: 6, Type: sandbox.EventReady, Time: born.Add(time.Second)},
 			{RuntimeID: runtimeID, Number: 7, Type: sandbox.EventUnready, Time: born.Add(time.Minute), Reason: "the readiness probe fails"},

@@ -45,6 +45,10 @@ func PodOf(p *corev1.Pod) sandbox.Pod {
 			if out.Ready = c.Status == corev1.ConditionTrue; out.Ready {
 				out.ReadyAt = c.LastTransitionTime.Time
 			}
+		case corev1.DisruptionTarget:
+			if c.Status == corev1.ConditionTrue {
+				out.DisruptionReason, out.DisruptionMessage = c.Reason, c.Message
+			}
 		case corev1.ContainersReady:
 			out.ContainersReady = c.Status == corev1.ConditionTrue
 		}

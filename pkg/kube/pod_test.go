@@ -83,8 +83,8 @@ func TestPodsAsReadersSeeThem(t *testing.T) {
 		"oom-killed":          {"error", "crashloopbackoff", "CrashLoopBackOff: OOMKilled: exit code 137"},
 		"evicted":             {"error", "failed", "Evicted: The node was low on resource: memory. Threshold quantity: 100Mi, available: 71Mi. Container sandbox was using 3Gi, request is 2Gi, has larger consumption of memory. "},
 		"node-lost":           {"running", "ready", ""},
-		"terminating":         {"starting", "not found", ""},
-		"drained":             {"starting", "not found", ""},
+		"terminating":         {"starting", "not found", "the pod is being deleted"},
+		"drained":             {"starting", "not found", "EvictionByEvictionAPI: Eviction API: evicting"},
 		"sidecar":             {"running", "ready", ""},
 	}
 	files, err := filepath.Glob("testdata/pods/*.yaml")

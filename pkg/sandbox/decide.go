@@ -25,6 +25,7 @@ const (
 	OmitTakeFirst                          // a place is taken before the write that makes a record run
 	OmitReleaseLast                        // a place is given back after the write that ends its use
 	OmitPlaceName                          // what is given back is the place that the record named, no later one
+	OmitReplaceEnding                      // a pod that is ending while it is wanted is replaced by the next incarnation's
 )
 
 // Has reports whether rule is left out.
@@ -35,6 +36,7 @@ type Facts struct {
 	Sequence uint64    // the command's place in the stream
 	Now      time.Time // of the decision
 	Failed   bool      // the incarnation that the record wants has failed (see Failed)
+	Ending   bool      // its pod's name is held by one that is going (see Ending)
 	Omit     Omit
 }
 
@@ -132,7 +134,7 @@ func decideStart(r *Record, c Command, f Facts, late bool) Effect {
 			CreatedAt: f.Now, ChangedAt: f.Now,
 		}}
 	case r.Desired == Running && !f.Failed:
-		return join(r, c, f)
+		return joinOrReplace(r, c, f, late)
 	case late:
 		return expired()
 	case r.Desired == Paused:
@@ -156,12 +158,26 @@ func decideResume(r *Record, c Command, f Facts, late bool) Effect {
 	case r == nil || r.Desired == Stopped:
 		return refuse(CodeNotFound, "runtime %s is stopped", c.RuntimeID)
 	case r.Desired == Running && !f.Failed:
-		return join(r, c, f)
+		return joinOrReplace(r, c, f, late)
 	case late:
 		return expired()
 	}
 	return run(r, c, f)
 }
+
+// joinOrReplace: what runs already is left as it is, but for a pod that is
+// ending. Nobody knows when that is over (its node may be lost), and its name is
+// taken till then: the next incarnation takes its place.
+func joinOrReplace(r *Record, c Command, f Facts, late bool) Effect {
+	if !replacesEnding(f) || late {
+		return join(r, c, f)
+	}
+	e := run(r, c, f)
+	e.RotateKey = false // for its client it was running
+	return e
+}
+
+func replacesEnding(f Facts) bool { return f.Ending && !f.Omit.Has(OmitReplaceEnding) }
 
 // run makes the record running under a new incarnation: a pod of the old one
 // that is still ending, or a command that still means it, must not be taken for
@@ -232,7 +248,13 @@ func decideBound(r *Record, c Command, f Facts) Effect {
 		if !fits {
 			return Effect{Drop: true}
 		}
-		return Effect{}
+		if r.Desired != Running || !replacesEnding(f) {
+			return Effect{}
+		}
+		n := changed(r, c, f)
+		n.Fence = r.Fence
+		n.Incarnation++
+		return Effect{Next: n}
 	case Pause, Stop:
 		// Who was idle may have work by now, and who was asked for again is in use.
 		fits = fits && !late(c, f) && (c.Fence == r.Fence || f.Omit.Has(OmitClockFence))

@@ -17,6 +17,7 @@ const (
 	accepts   = "accepts"   // the fence moves, and nothing else
 	runs      = "runs"      // running under a new incarnation, the recorded spec
 	replaces  = "replaces"  // running under a new incarnation, the new spec
+	moves     = "moves"     // running under a new incarnation, the recorded spec and the same key
 	renews    = "renews"    // running as another sandbox: new runtime id, route, spec
 	pauses    = "pauses"    //
 	stops     = "stops"     // and forgets the spec
@@ -28,44 +29,44 @@ const (
 	overtaken = "overtaken"
 )
 
-var states = []string{"none", "running", "failed", "paused", "stopped"}
+var states = []string{"none", "running", "failed", "paused", "stopped", "ending"}
 
 // What a client's command does whose sequence is above the fence, that is in
 // time and that means the sandbox that is there. The columns are states.
 var clients = map[sandbox.Verb][]string{
-	sandbox.Start:     {creates, accepts, replaces, runs, renews},
-	sandbox.Resume:    {missing, accepts, runs, runs, missing},
-	sandbox.Pause:     {missing, pauses, pauses, accepts, missing},
-	sandbox.Stop:      {missing, stops, stops, stops, accepts},
-	sandbox.Reconcile: {drops, drops, drops, drops, drops},
-	sandbox.Purge:     {drops, drops, drops, drops, drops},
+	sandbox.Start:     {creates, accepts, replaces, runs, renews, moves},
+	sandbox.Resume:    {missing, accepts, runs, runs, missing, moves},
+	sandbox.Pause:     {missing, pauses, pauses, accepts, missing, pauses},
+	sandbox.Stop:      {missing, stops, stops, stops, accepts, stops},
+	sandbox.Reconcile: {drops, drops, drops, drops, drops, drops},
+	sandbox.Purge:     {drops, drops, drops, drops, drops, drops},
 }
 
 // What it does past its deadline, where that is something else: nothing new is
 // made, stop and pause run late.
 var late = map[sandbox.Verb][]string{
-	sandbox.Start:  {expired, accepts, expired, expired, expired},
-	sandbox.Resume: {missing, accepts, expired, expired, missing},
+	sandbox.Start:  {expired, accepts, expired, expired, expired, accepts},
+	sandbox.Resume: {missing, accepts, expired, expired, missing, accepts},
 }
 
 // What a watcher's command does to the record that it saw; to any other it does
 // nothing.
 var watchers = map[sandbox.Verb][]string{
-	sandbox.Start:     {drops, drops, drops, drops, drops},
-	sandbox.Resume:    {drops, drops, drops, drops, drops},
-	sandbox.Pause:     {drops, pauses, pauses, drops, drops},
-	sandbox.Stop:      {drops, stops, stops, stops, drops},
-	sandbox.Reconcile: {drops, converges, converges, converges, converges},
-	sandbox.Purge:     {drops, drops, drops, drops, purges},
+	sandbox.Start:     {drops, drops, drops, drops, drops, drops},
+	sandbox.Resume:    {drops, drops, drops, drops, drops, drops},
+	sandbox.Pause:     {drops, pauses, pauses, drops, drops, pauses},
+	sandbox.Stop:      {drops, stops, stops, stops, drops, stops},
+	sandbox.Reconcile: {drops, converges, converges, converges, converges, moves},
+	sandbox.Purge:     {drops, drops, drops, drops, purges, drops},
 }
 
 // What a command that is not above the fence is answered: the view where the
 // record is what it wanted.
 var overtakenBy = map[sandbox.Verb][]string{
-	sandbox.Start:  {"", converges, converges, overtaken, overtaken},
-	sandbox.Resume: {"", converges, converges, overtaken, overtaken},
-	sandbox.Pause:  {"", overtaken, overtaken, converges, overtaken},
-	sandbox.Stop:   {"", overtaken, overtaken, overtaken, converges},
+	sandbox.Start:  {"", converges, converges, overtaken, overtaken, converges},
+	sandbox.Resume: {"", converges, converges, overtaken, overtaken, converges},
+	sandbox.Pause:  {"", overtaken, overtaken, converges, overtaken, overtaken},
+	sandbox.Stop:   {"", overtaken, overtaken, overtaken, converges, overtaken},
 }
 
 // situation is one row of the walk.
@@ -134,7 +135,9 @@ func (s situation) facts() sandbox.Facts {
 	if s.late {
 		now = at(time.Minute)
 	}
-	return sandbox.Facts{Sequence: uint64(50 + s.fence), Now: now, Failed: states[s.state] == "failed"}
+	return sandbox.Facts{
+		Sequence: uint64(50 + s.fence), Now: now, Failed: states[s.state] == "failed", Ending: states[s.state] == "ending",
+	}
 }
 
 func (s situation) want() string {
@@ -209,7 +212,7 @@ func TestDecide(t *testing.T) {
 			}
 		})
 	})
-	if n != 6*5*2*3*2*7 {
+	if n != 6*6*2*3*2*7 {
 		t.Errorf("walked %d situations", n)
 	}
 }
@@ -245,6 +248,10 @@ func expected(what string, r *sandbox.Record, c sandbox.Command, f sandbox.Facts
 		changed(sandbox.Running)
 		next.Incarnation++
 		return sandbox.Effect{Next: next, Expires: true, RotateKey: c.RotateKey}
+	case moves:
+		changed(sandbox.Running)
+		next.Incarnation++
+		return sandbox.Effect{Next: next, Expires: !bound}
 	case replaces:
 		changed(sandbox.Running)
 		next.Incarnation++
@@ -430,7 +437,7 @@ func TestDecideOverAnyHistory(t *testing.T) {
 			} else {
 				sent, sequences = append(sent, c), append(sequences, seq)
 			}
-			e := sandbox.Decide(r, c, sandbox.Facts{Sequence: at, Now: now, Failed: rnd.IntN(3) == 0})
+			e := sandbox.Decide(r, c, sandbox.Facts{Sequence: at, Now: now, Failed: rnd.IntN(3) == 0, Ending: rnd.IntN(3) == 0})
 			if e.Purge {
 				generation, r = r.Generation, nil
 				now = now.Add(sandbox.PurgeAfter)

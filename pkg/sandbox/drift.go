@@ -26,7 +26,8 @@ const MaxDeadline = 30 * time.Second
 // Drift says whether what the cluster holds differs from what the record wants,
 // so that a reconcile is to be sent, bound to the record as it was seen. pods
 // and objects are those of the record's name. Objects of another record UID are
-// the garbage collector's.
+// the garbage collector's. A wanted pod that is ending is drift too: it may never
+// end, and the reconcile puts another in its place.
 func Drift(r *Record, pods []Pod, objects []Object, omit Omit) (Command, bool) {
 	if r == nil {
 		return Command{}, false
@@ -35,7 +36,7 @@ func Drift(r *Record, pods []Pod, objects []Object, omit Omit) (Command, bool) {
 		Verb: Reconcile, Tenant: r.Tenant, SessionID: r.SessionID, RuntimeID: r.RuntimeID,
 		Generation: r.Generation, RecordUID: r.UID,
 	}
-	found := false
+	found, ending := false, ""
 	for i := range pods {
 		p := &pods[i]
 		if p.RecordUID != r.UID {
@@ -46,6 +47,9 @@ func Drift(r *Record, pods []Pod, objects []Object, omit Omit) (Command, bool) {
 		}
 		if r.Wants(p.RuntimeID, p.Incarnation) {
 			found = true
+			if p.Terminating && !omit.Has(OmitReplaceEnding) {
+				ending = p.UID
+			}
 			continue
 		}
 		if omit.Has(OmitJudgeGeneration) && p.Order > r.Order() {
@@ -66,7 +70,8 @@ func Drift(r *Record, pods []Pod, objects []Object, omit Omit) (Command, bool) {
 			return c, true
 		}
 	}
-	return c, r.Desired == Running && !found
+	c.PodUID = ending
+	return c, r.Desired == Running && (!found || ending != "")
 }
 
 // PurgeDue returns the command that removes a stopped record, and when to send

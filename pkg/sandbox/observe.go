@@ -16,6 +16,9 @@ type Policy struct {
 	// that cannot be made, is called starting before it is called failed. It
 	// begins when there is a node, and again when a container has ended.
 	StartGrace time.Duration
+	// VerifyRoute is true where a controller of the cluster leads to sandboxes: a
+	// pod that is ready is called so only after its public URL has answered.
+	VerifyRoute bool
 }
 
 // DefaultPolicy is used where nothing is configured.
@@ -60,8 +63,11 @@ func Observe(r *Record, p *Pod, prev *View, order uint64, pol Policy, now time.T
 	}
 	v.Served = prev != nil && prev.Served
 	if p == nil || p.Terminating { // a pod that is being deleted is not there
-		v.Status, v.PodStatus = StatusStarting, PodNotFound
+		v.Status, v.PodStatus, v.StatusDetail = StatusStarting, PodNotFound, cut(absence(p, prev))
 		return v, time.Time{}
+	}
+	if pol.VerifyRoute && prev != nil && (prev.RouteCheck == RouteVerified || prev.Status == StatusRunning) {
+		v.RouteCheck = RouteVerified
 	}
 	v.RestartCount = p.Container.RestartCount
 	v.RestartReasons = restartReasons(p)
@@ -79,6 +85,23 @@ func Observe(r *Record, p *Pod, prev *View, order uint64, pol Policy, now time.T
 	return v, again
 }
 
+// absence is why a sandbox that is to run has no pod, as far as that is known:
+// what takes it away, or what was said before it was gone.
+func absence(p *Pod, prev *View) string {
+	switch {
+	case p != nil && p.DisruptionReason != "":
+		return detail(p.DisruptionReason, p.DisruptionMessage)
+	case p != nil:
+		return podEnds
+	case prev != nil && prev.Status == StatusStarting && prev.PodStatus == PodNotFound:
+		return prev.StatusDetail
+	}
+	return ""
+}
+
+// podEnds is the detail of a pod that somebody deleted without a word.
+const podEnds = "the pod is being deleted"
+
 // Failed reports whether readers are told that the pod has failed, so that a
 // start or resume replaces it.
 func Failed(r *Record, p *Pod, pol Policy, now time.Time) bool {
@@ -87,6 +110,13 @@ func Failed(r *Record, p *Pod, pol Policy, now time.Time) bool {
 	}
 	v, _ := Observe(r, p, nil, 0, pol, now)
 	return v.Status == StatusError
+}
+
+// Ending reports whether the pod that has the name of the record's is not its
+// pod for long: it is being deleted, or the collector takes it, which another
+// record of the same sandbox has left.
+func Ending(r *Record, p *Pod) bool {
+	return r != nil && p != nil && (p.Terminating || p.RecordUID != r.UID)
 }
 
 // phase fills in status, pod status and detail of a pod that exists.
@@ -107,6 +137,9 @@ func phase(v *View, p *Pod, prev *View, pol Policy, now time.Time) time.Time {
 			return time.Time{}
 		}
 		v.Status, v.PodStatus = StatusRunning, PodReady
+		if pol.VerifyRoute {
+			verifyRoute(v, p, prev)
+		}
 		return time.Time{}
 	case crashed(p, now):
 		v.Status, v.PodStatus = StatusError, PodCrashLoop

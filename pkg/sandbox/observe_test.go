@@ -109,6 +109,13 @@ func restarted(n int, last *sandbox.Termination) func(*sandbox.Pod) {
 
 func terminating(p *sandbox.Pod) { p.Terminating = true }
 
+func disrupted(reason, message string) func(*sandbox.Pod) {
+	return func(p *sandbox.Pod) { p.DisruptionReason, p.DisruptionMessage = reason, message }
+}
+
+// deleted is what is told of a pod that somebody deleted without a word.
+const deleted = "the pod is being deleted"
+
 func phase(phase, reason, message string) func(*sandbox.Pod) {
 	return func(p *sandbox.Pod) { p.Phase, p.Reason, p.Message = phase, reason, message }
 }
@@ -356,15 +363,45 @@ func TestObserve(t *testing.T) {
 			pod: newPod(ready, func(p *sandbox.Pod) { p.Ready = false }), want: want{status: "running", pod: "ready", order: ofPod, address: "10.1.2.3"},
 		},
 		"terminating while it serves": {
-			pod: newPod(ready, terminating), prev: servedBefore, want: want{status: "starting", pod: "not found", order: ofPod},
+			pod: newPod(ready, terminating), prev: servedBefore,
+			want: want{status: "starting", pod: "not found", detail: deleted, order: ofPod},
+		},
+		"terminating, by a drain": {
+			pod: newPod(ready, terminating, disrupted("EvictionByEvictionAPI", "Eviction API: evicting")), prev: servedBefore,
+			want: want{status: "starting", pod: "not found", detail: "EvictionByEvictionAPI: Eviction API: evicting", order: ofPod},
+		},
+		"terminating on a lost node": {
+			pod:  newPod(ready, func(p *sandbox.Pod) { p.Ready = false }, terminating, disrupted("DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint")),
+			prev: servedBefore,
+			want: want{status: "starting", pod: "not found", detail: "DeletionByTaintManager: Taint manager: deleting due to NoExecute taint", order: ofPod},
+		},
+		"disrupted, not terminating yet": {
+			pod: newPod(ready, disrupted("PreemptionByScheduler", "x")), prev: servedBefore,
+			want: want{status: "running", pod: "ready", order: ofPod, address: "10.1.2.3"},
+		},
+		"no pod, why was told": {
+			prev: seen(sandbox.StatusStarting, sandbox.PodNotFound, func(v *sandbox.View) { v.StatusDetail = "exceeded quota: compute" }),
+			want: want{status: "starting", pod: "not found", detail: "exceeded quota: compute", order: listed},
+		},
+		"no pod, what was told of the last incarnation is over": {
+			prev: seen(sandbox.StatusStarting, sandbox.PodNotFound, func(v *sandbox.View) { v.StatusDetail, v.Incarnation = deleted, 0 }),
+			want: want{status: "starting", pod: "not found", order: listed},
+		},
+		"no pod, what was told of its pod is over": {
+			prev: seen(sandbox.StatusStarting, sandbox.PodPending, func(v *sandbox.View) { v.StatusDetail = schedulerText }),
+			want: want{status: "starting", pod: "not found", order: listed},
+		},
+		"a pod again, what was told without one is over": {
+			pod: newPod(), prev: seen(sandbox.StatusStarting, sandbox.PodNotFound, func(v *sandbox.View) { v.StatusDetail = "exceeded quota: compute" }),
+			want: want{status: "starting", pod: "pending", order: ofPod},
 		},
 		"terminating, its container ended": { // as a drained node leaves it for a moment
 			pod:  newPod(terminated(ended("Error", 143, "")), phase("Failed", "", ""), terminating),
-			want: want{status: "starting", pod: "not found", order: ofPod},
+			want: want{status: "starting", pod: "not found", detail: deleted, order: ofPod},
 		},
 		"terminating, its container ended well": {
 			pod:  newPod(terminated(ended("Completed", 0, "")), phase("Succeeded", "", ""), terminating),
-			want: want{status: "starting", pod: "not found", order: ofPod},
+			want: want{status: "starting", pod: "not found", detail: deleted, order: ofPod},
 		},
 		"phase unknown is never shown": {
 			pod:  newPod(phase("Unknown", "NodeLost", "")),
@@ -435,6 +472,7 @@ func TestObserveBoundsDetail(t *testing.T) {
 		"crash loop":  newPod(waiting("CrashLoopBackOff", ""), restarted(3, ended("Error", 1, long))),
 		"terminated":  newPod(terminated(ended("Error", 1, long))),
 		"failed":      newPod(phase("Failed", "Evicted", long)),
+		"disrupted":   newPod(terminating, disrupted("EvictionByEvictionAPI", long)),
 		"failed, ran": newPod(terminated(ended("Error", 1, long)), phase("Failed", "", "")),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -473,5 +511,55 @@ func TestFailed(t *testing.T) {
 				t.Errorf("got %v", got)
 			}
 		})
+	}
+}
+
+func TestEnding(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		record *sandbox.Record
+		pod    *sandbox.Pod
+		want   bool
+	}{
+		"no record":        {nil, newPod(terminating), false},
+		"no pod":           {newRecord(), nil, false},
+		"serves":           {newRecord(), newPod(ready), false},
+		"failed":           {newRecord(), newPod(phase("Failed", "Evicted", "")), false},
+		"being deleted":    {newRecord(), newPod(ready, terminating), true},
+		"another record's": {newRecord(), newPod(ready, func(p *sandbox.Pod) { p.RecordUID = "before" }), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if got := sandbox.Ending(c.record, c.pod); got != c.want {
+				t.Errorf("got %v", got)
+			}
+		})
+	}
+}
+
+// A refusal is told of a sandbox that waits for a pod, and of no other.
+func TestRefused(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		view *sandbox.View
+		why  string
+		want string
+	}{
+		"waits for a pod": {seen(sandbox.StatusStarting, sandbox.PodNotFound), "exceeded quota", "exceeded quota"},
+		"nothing to tell": {seen(sandbox.StatusStarting, sandbox.PodNotFound, func(v *sandbox.View) { v.StatusDetail = "before" }), "", "before"},
+		"has a pod":       {seen(sandbox.StatusStarting, sandbox.PodPending), "exceeded quota", ""},
+		"paused":          {seen(sandbox.StatusPaused, sandbox.PodNotFound), "exceeded quota", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			v := c.view.Clone()
+			if v.Refused(c.why); v.StatusDetail != c.want {
+				t.Errorf("%q", v.StatusDetail)
+			}
+		})
+	}
+	v := seen(sandbox.StatusStarting, sandbox.PodNotFound)
+	if v.Refused(strings.Repeat("€", 4000)); len(v.StatusDetail) > 2048 || strings.ToValidUTF8(v.StatusDetail, "?") != v.StatusDetail {
+		t.Errorf("%d bytes", len(v.StatusDetail))
 	}
 }

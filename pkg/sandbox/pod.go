@@ -28,8 +28,12 @@ type Pod struct {
 	ReadyAt          time.Time // when it became so last, while it is
 	ContainersReady  bool
 
+	DisruptionReason  string // of the DisruptionTarget condition: who takes it away, EvictionByEvictionAPI, …
+	DisruptionMessage string
+
 	Container Container
 	Logs      string // last lines of a failed container, filled in by the watcher
+	Reach     Reach  // what a look at its public URL came to, filled in by the watcher
 }
 
 // Container is the state of the sandbox's one container.

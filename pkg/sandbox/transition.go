@@ -127,9 +127,11 @@ func Steps(prev, next *View, restored bool) []EventType {
 	from := levelOf(prev)
 	if prev.Incarnation != next.Incarnation { // each one was accepted to run
 		var out []EventType
-		if from == levelPaused || from == levelFailed {
+		switch from {
+		case levelAccepted: // its pod was ending, another takes its place
+		case levelPaused, levelFailed:
 			out = append(out, EventResumed)
-		} else { // paused and resumed between two looks
+		case levelNone, levelStarting, levelReady, levelStopped: // paused and resumed between two looks
 			out = append(out, EventPaused, EventResumed)
 		}
 		return append(out, climb(levelAccepted, to)...)

@@ -69,8 +69,8 @@ func TestStepsWithinAnIncarnation(t *testing.T) {
 func TestStepsIntoANewIncarnation(t *testing.T) {
 	t.Parallel()
 	before := map[string]string{
-		"accepted": "paused resumed", "starting": "paused resumed", "ready": "paused resumed",
-		"paused": "resumed", "failed": "resumed",
+		"starting": "paused resumed", "ready": "paused resumed",
+		"accepted": "", "paused": "resumed", "failed": "resumed",
 	}
 	after := map[string]string{
 		"accepted": "", "starting": "starting", "ready": "starting ready", "failed": "starting failed",

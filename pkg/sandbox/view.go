@@ -95,6 +95,9 @@ type View struct {
 	// readers are still told that it runs.
 	UnreadySince time.Time `json:"unready_since,omitzero"`
 
+	// RouteCheck is what is known of the pod's public URL, where that is asked.
+	RouteCheck RouteCheck `json:"route_check,omitempty"`
+
 	Transitions []Transition `json:"transitions,omitempty"` // the newest last
 }
 
@@ -108,6 +111,14 @@ func (v *View) Clone() *View {
 	c.RestartReasons = slices.Clone(v.RestartReasons)
 	c.Transitions = slices.Clone(v.Transitions)
 	return &c
+}
+
+// Refused says of a sandbox that waits for a pod why it gets none. Observe keeps
+// it until there is one.
+func (v *View) Refused(why string) {
+	if why != "" && v.Status == StatusStarting && v.PodStatus == PodNotFound {
+		v.StatusDetail = cut(why)
+	}
 }
 
 // Newer compares two views of one record by (generation, incarnation, order):
@@ -144,5 +155,5 @@ func SameForReaders(a, b *View) bool {
 		a.PodLogs == b.PodLogs && a.Image == b.Image &&
 		a.Route.Label == b.Route.Label && a.Route.URL == b.Route.URL &&
 		maps.Equal(a.Route.WorkHosts, b.Route.WorkHosts) &&
-		a.Served == b.Served && a.UnreadySince.Equal(b.UnreadySince)
+		a.Served == b.Served && a.UnreadySince.Equal(b.UnreadySince) && a.RouteCheck == b.RouteCheck
 }

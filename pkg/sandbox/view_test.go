@@ -56,6 +56,7 @@ func TestSameForReaders(t *testing.T) {
 		"PodLogs":        func(v *sandbox.View) { v.PodLogs += "x" },
 		"Image":          func(v *sandbox.View) { v.Image += "x" },
 		"Served":         func(v *sandbox.View) { v.Served = !v.Served },
+		"RouteCheck":     func(v *sandbox.View) { v.RouteCheck += "x" },
 		"UnreadySince":   func(v *sandbox.View) { v.UnreadySince = v.UnreadySince.Add(1) },
 	}
 	route := map[string]func(*sandbox.View){

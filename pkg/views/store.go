@@ -121,6 +121,9 @@ func (s *Store) Put(ctx context.Context, key string, src Source, now time.Time) 
 			}
 		}
 		restored := sandbox.Restored{Yes: p.lost || p.Created.After(src.Born), Number: now.Unix()}
+		if p.View == nil && restored.Yes {
+			sandbox.Trust(&next)
+		}
 		sandbox.Advance(p.View, &next, restored, now)
 		if src.Published != nil {
 			sandbox.Trim(&next, src.Published)

@@ -335,6 +335,35 @@ func TestPutRestores(t *testing.T) {
 	}
 }
 
+// A sandbox whose route nobody knows of is called running where the bucket was
+// emptied under it, and nowhere else.
+func TestPutTrustsRestoredRoutes(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	for name, c := range map[string]struct {
+		born time.Time
+		want sandbox.Status
+	}{
+		"older than the bucket":   {b.created().Add(-time.Hour), sandbox.StatusRunning},
+		"younger than the bucket": {b.created().Add(time.Nanosecond), sandbox.StatusStarting},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			unknown := func(order uint64) *sandbox.View {
+				v := newView(name, order, status(sandbox.StatusStarting))
+				v.CreatedAt, v.RouteCheck = c.born, sandbox.RouteUnknown
+				return v
+			}
+			if p := b.put(unknown(1)); p.View.Status != c.want {
+				t.Errorf("the first view is %s, want %s", p.View.Status, c.want)
+			}
+			if p := b.put(unknown(2)); p.View.Status != sandbox.StatusStarting {
+				t.Errorf("over another view it is %s, want it as it was made", p.View.Status)
+			}
+		})
+	}
+}
+
 // A bucket that is made anew while a view is being made: what was read is
 // dropped, and the record asked for once more.
 func TestPutIntoABucketMadeAnew(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/sandbar-io/sandbar/pkg/contract"
 	"github.com/sandbar-io/sandbar/pkg/natsx"
@@ -23,14 +24,14 @@ type Config struct {
 	NATS       natsx.Config
 	URL        settings.URL
 	Idle       settings.Idle
+	Routing    settings.Routing
 	Kubeconfig string `env:"KUBECONFIG"`
 	Namespace  string `env:"NAMESPACE" envDefault:"sandbar-sandboxes"`
 	SealingKey string `env:"VIEW_SEALING_KEY"`
 	HealthPort int    `env:"HEALTH_PORT" envDefault:"8081"`
 	Workers    int    `env:"WORKERS" envDefault:"32"`
 
-	HostLabel   string `env:"HOST_LABEL" envDefault:"session"`
-	RoutingMode string `env:"ROUTING_MODE" envDefault:"router"`
+	HostLabel string `env:"HOST_LABEL" envDefault:"session"`
 
 	CPURequest       string `env:"CPU_REQUEST" envDefault:"1"`
 	CPULimit         string `env:"CPU_LIMIT" envDefault:"1"`
@@ -65,6 +66,10 @@ type Config struct {
 	IngressClass       string `env:"INGRESS_CLASS"`
 	IngressAnnotations string `env:"SANDBOX_INGRESS_ANNOTATIONS"`
 	IngressTLSSecret   string `env:"SANDBOX_INGRESS_TLS_SECRET"`
+
+	GatewayName      string `env:"GATEWAY_NAME"`
+	GatewayNamespace string `env:"GATEWAY_NAMESPACE"`
+	GatewaySection   string `env:"GATEWAY_SECTION"`
 }
 
 // Validate lists all that is wrong.
@@ -79,17 +84,31 @@ func (c Config) Validate() error {
 	if c.URL.Separator == "-" && c.HostLabel == string(sandbox.LabelSession) && c.URL.RoutingMode != settings.ModePath {
 		errs = append(errs, errors.New("URL_SEPARATOR=- needs HOST_LABEL=runtime: a session's label and the base domain's first do not fit the 63 characters of one"))
 	}
-	if c.RoutingMode != "router" && c.RoutingMode != "ingress" {
-		errs = append(errs, fmt.Errorf("ROUTING_MODE is %q, must be router or ingress", c.RoutingMode))
-	}
-	if c.RoutingMode == "ingress" && c.URL.RoutingMode == settings.ModePath {
-		errs = append(errs, errors.New("ROUTING_MODE is ingress, which leads by host: RUNTIME_ROUTING_MODE must be subdomain"))
-	}
+	errs = append(errs, c.Routing.Validate(c.URL), c.gateway())
 	if c.Workers < 1 || c.Workers > 1024 {
 		errs = append(errs, fmt.Errorf("WORKERS is %d, must be 1 to 1024", c.Workers))
 	}
 	_, err := c.objects()
 	return errors.Join(append(errs, err)...)
+}
+
+// gateway says what is wrong with the Gateway's name, where one is needed.
+func (c Config) gateway() error {
+	if c.Routing.Mode != settings.ByGatewayAPI {
+		return nil
+	}
+	if c.GatewayName == "" {
+		return errors.New("GATEWAY_NAME is required where ROUTING_MODE is gateway-api")
+	}
+	var errs []error
+	for name, value := range map[string]string{
+		"GATEWAY_NAME": c.GatewayName, "GATEWAY_NAMESPACE": c.GatewayNamespace, "GATEWAY_SECTION": c.GatewaySection,
+	} {
+		if value != "" && len(validation.IsDNS1123Subdomain(value)) > 0 {
+			errs = append(errs, fmt.Errorf("%s is %q, no name of Kubernetes", name, value))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // objects is the part of the configuration that shapes what a sandbox is made of.
@@ -116,6 +135,8 @@ func (c Config) objects() (objects.Config, error) {
 		Ports: c.URL.Ports(), URLs: c.URL.Pattern(),
 		AppServerURL: c.AppServerURL, AppServerPublic: c.AppServerPublicURL,
 		IdleTimeout:  c.Idle.Duration(),
+		RoutingMode:  c.Routing.Mode,
+		Gateway:      objects.Gateway{Name: c.GatewayName, Namespace: c.GatewayNamespace, Section: c.GatewaySection},
 		IngressClass: c.IngressClass, IngressTLSSecret: c.IngressTLSSecret,
 	}
 	within := func(name string, request, limit resource.Quantity) {

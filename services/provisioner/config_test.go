@@ -26,7 +26,7 @@ func TestDefaults(t *testing.T) {
 		t.Errorf("the policy differs from pkg/sandbox: %+v", c)
 	}
 	if c.CPURequest != "1" || c.MemoryLimit != "2Gi" || c.WorkspaceSize != "10Gi" || c.WorkspacePath != "/workspace" ||
-		!c.AllowRoot || c.HostLabel != "session" || c.RoutingMode != "router" || c.TerminationGrace != 10*time.Second || c.URL.AgentPort != 60000 {
+		!c.AllowRoot || c.HostLabel != "session" || c.Routing.Mode != "router" || c.TerminationGrace != 10*time.Second || c.URL.AgentPort != 60000 {
 		t.Errorf("%+v", c)
 	}
 }
@@ -113,6 +113,11 @@ func TestOneProblem(t *testing.T) {
 		"no workspace":                 {set: []string{"WORKSPACE_SIZE=0"}},
 		"ingress":                      {set: []string{"ROUTING_MODE=ingress", "INGRESS_CLASS=nginx", "SANDBOX_INGRESS_ANNOTATIONS=a=b,c="}},
 		"ingress by path":              {set: []string{"ROUTING_MODE=ingress", "RUNTIME_ROUTING_MODE=path"}, want: []string{"ROUTING_MODE", "RUNTIME_ROUTING_MODE"}},
+		"gateway-api":                  {set: []string{"ROUTING_MODE=gateway-api", "GATEWAY_NAME=shared"}},
+		"gateway-api, all of it":       {set: []string{"ROUTING_MODE=gateway-api", "GATEWAY_NAME=shared", "GATEWAY_NAMESPACE=edge", "GATEWAY_SECTION=https"}},
+		"gateway-api without Gateway":  {set: []string{"ROUTING_MODE=gateway-api"}, want: []string{"GATEWAY_NAME"}},
+		"gateway-api, no names":        {set: []string{"ROUTING_MODE=gateway-api", "GATEWAY_NAME=A", "GATEWAY_NAMESPACE=b/c", "GATEWAY_SECTION=_"}, want: []string{"GATEWAY_NAME", "GATEWAY_NAMESPACE", "GATEWAY_SECTION"}},
+		"gateway-api by path":          {set: []string{"ROUTING_MODE=gateway-api", "GATEWAY_NAME=a", "RUNTIME_ROUTING_MODE=path"}, want: []string{"ROUTING_MODE", "RUNTIME_ROUTING_MODE"}},
 		"path mode by the router":      {set: []string{"RUNTIME_ROUTING_MODE=path"}},
 		"CPU request over its limit":   {set: []string{"CPU_REQUEST=2"}, want: []string{"CPU_REQUEST", "CPU_LIMIT"}},
 		"memory request over limit":    {set: []string{"MEMORY_LIMIT=1Gi"}, want: []string{"MEMORY_REQUEST", "MEMORY_LIMIT"}},

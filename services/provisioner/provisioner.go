@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 	"k8s.io/client-go/kubernetes"
+	gateways "sigs.k8s.io/gateway-api/pkg/client/clientset/versioned"
 
 	"github.com/sandbar-io/sandbar/pkg/contract"
 	"github.com/sandbar-io/sandbar/pkg/kube"
@@ -43,6 +44,10 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	if err != nil {
 		return fmt.Errorf("make a Kubernetes client: %w", err)
 	}
+	gw, err := gateways.NewForConfig(rest)
+	if err != nil {
+		return fmt.Errorf("make a client of the Gateway API: %w", err)
+	}
 	health, err := run.ListenHealth(cfg.HealthPort)
 	if err != nil {
 		return err
@@ -55,7 +60,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	if _, err := conn.Announce(Name); err != nil {
 		return err
 	}
-	made := cluster.New(client, objects, cfg.RoutingMode == "ingress")
+	made := cluster.New(client, gw, objects)
 	runner := &command.Runner{
 		Cluster: made,
 		Places:  quota.NewKeeper(made, 0),
@@ -67,7 +72,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 			}
 			return objects.URLs.NewRoute(label, objects.Ports)
 		},
-		Policy: sandbox.Policy{ReadinessGrace: cfg.ReadinessGrace, StartGrace: cfg.StartGrace},
+		Policy: sandbox.Policy{ReadinessGrace: cfg.ReadinessGrace, StartGrace: cfg.StartGrace, VerifyRoute: cfg.Routing.Verify()},
 		Now:    time.Now,
 	}
 	b := bus.New(conn, runner, cfg.Workers, log)

@@ -9,33 +9,30 @@ import (
 	"github.com/sandbar-io/sandbar/pkg/natsx"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
 	"github.com/sandbar-io/sandbar/pkg/settings"
-)
-
-// The routing modes.
-const (
-	routeByRouter  = "router"
-	routeByIngress = "ingress"
+	"github.com/sandbar-io/sandbar/services/watcher/internal/reach"
 )
 
 // Config is the watcher's configuration, each from the environment variable of
 // its tag. LOG_LEVEL is read by pkg/run.
 type Config struct {
-	NATS   natsx.Config
-	Clocks settings.Clocks
+	NATS    natsx.Config
+	Clocks  settings.Clocks
+	Routing settings.Routing
+	URL     settings.URL // its agent port is asked for /server_info; the rest only where a controller of the cluster leads to sandboxes
 
 	Namespace      string `env:"NAMESPACE" envDefault:"sandbar-sandboxes"`    // of records and sandboxes
 	LeaseNamespace string `env:"LEASE_NAMESPACE" envDefault:"sandbar-system"` // of the services
 	Kubeconfig     string `env:"KUBECONFIG"`                                  // "": in the cluster
-	RoutingMode    string `env:"ROUTING_MODE" envDefault:"router"`            // ingress: sandboxes have Services and Ingresses
 	SealingKey     string `env:"VIEW_SEALING_KEY"`                            // 32 bytes in base64, the same as the gateway's
 	HealthPort     int    `env:"HEALTH_PORT" envDefault:"8081"`               // 0: any
-
-	AgentPort int `env:"AGENT_SERVER_PORT" envDefault:"60000"` // asked for /server_info
 
 	ReadinessGrace time.Duration `env:"READINESS_GRACE" envDefault:"30s"`
 	StartGrace     time.Duration `env:"START_GRACE" envDefault:"5m"`
 	Resync         time.Duration `env:"RESYNC" envDefault:"60s"` // compare keys and records, lists and watches
 	PurgeAfter     time.Duration `env:"PURGE_AFTER" envDefault:"60s"`
+
+	RouteCheckAddress string `env:"ROUTE_CHECK_ADDRESS"` // dialled in place of a public URL's host
+	RouteCheckCAFile  string `env:"ROUTE_CHECK_CA_FILE"` // trusted beside the system's roots
 
 	LeaseDuration time.Duration `env:"LEASE_DURATION" envDefault:"15s"`
 	LeaseRenew    time.Duration `env:"LEASE_RENEW" envDefault:"10s"`
@@ -56,13 +53,15 @@ func (c Config) Validate() error {
 	}
 	add(c.Namespace == "", "NAMESPACE is empty")
 	add(c.LeaseNamespace == "", "LEASE_NAMESPACE is empty")
-	add(c.RoutingMode != routeByRouter && c.RoutingMode != routeByIngress,
-		"ROUTING_MODE is %q, must be %s or %s", c.RoutingMode, routeByRouter, routeByIngress)
+	errs = append(errs, c.Routing.Validate(c.URL))
+	if c.Routing.Verify() {
+		errs = append(errs, c.URL.Validate(), c.reach().Validate())
+	}
 	if _, err := contract.NewSealer(c.SealingKey); err != nil {
 		errs = append(errs, fmt.Errorf("VIEW_SEALING_KEY: %w", err))
 	}
 	add(c.HealthPort < 0 || c.HealthPort > 65535, "HEALTH_PORT is %d, must be 0 to 65535", c.HealthPort)
-	add(c.AgentPort < 1 || c.AgentPort > 65535, "AGENT_SERVER_PORT is %d, must be 1 to 65535", c.AgentPort)
+	add(c.URL.AgentPort < 1 || c.URL.AgentPort > 65535, "AGENT_SERVER_PORT is %d, must be 1 to 65535", c.URL.AgentPort)
 	add(c.ReadinessGrace < 0, "READINESS_GRACE is %v, must not be negative", c.ReadinessGrace)
 	add(c.StartGrace < 0, "START_GRACE is %v, must not be negative", c.StartGrace)
 	add(c.Resync < time.Second, "RESYNC is %v, must be at least 1s", c.Resync)
@@ -77,5 +76,9 @@ func (c Config) Validate() error {
 }
 
 func (c Config) policy() sandbox.Policy {
-	return sandbox.Policy{ReadinessGrace: c.ReadinessGrace, StartGrace: c.StartGrace}
+	return sandbox.Policy{ReadinessGrace: c.ReadinessGrace, StartGrace: c.StartGrace, VerifyRoute: c.Routing.Verify()}
+}
+
+func (c Config) reach() reach.Config {
+	return reach.Config{URLs: c.URL.Pattern(), Address: c.RouteCheckAddress, CAFile: c.RouteCheckCAFile}
 }

@@ -47,3 +47,23 @@ func TestProblemsAreNamedAllAtOnce(t *testing.T) {
 		t.Error("the sealing key is in the message")
 	}
 }
+
+// Only where a controller leads to sandboxes does the watcher need to know their
+// URLs.
+func TestURLsAreNeededForAController(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{"ingress", "gateway-api"} {
+		_, err := run.Parse[watcher.Config]([]string{
+			"VIEW_SEALING_KEY=" + testbed.SealingKey, "ROUTING_MODE=" + mode, "ROUTE_CHECK_ADDRESS=https://x", "ROUTE_CHECK_CA_FILE=/nonexistent",
+		})
+		for _, name := range []string{"BASE_DOMAIN", "ROUTE_CHECK_ADDRESS", "ROUTE_CHECK_CA_FILE"} {
+			if err == nil || !strings.Contains(err.Error(), name) {
+				t.Errorf("%s: %s is not named in: %v", mode, name, err)
+			}
+		}
+		_, err = run.Parse[watcher.Config]([]string{"VIEW_SEALING_KEY=" + testbed.SealingKey, "ROUTING_MODE=" + mode, "BASE_DOMAIN=sandbar.localhost"})
+		if err != nil {
+			t.Errorf("%s: %v", mode, err)
+		}
+	}
+}

@@ -32,6 +32,7 @@ import (
 	"github.com/sandbar-io/sandbar/services/watcher/internal/meter"
 	"github.com/sandbar-io/sandbar/services/watcher/internal/observer"
 	"github.com/sandbar-io/sandbar/services/watcher/internal/podwatch"
+	"github.com/sandbar-io/sandbar/services/watcher/internal/reach"
 	"github.com/sandbar-io/sandbar/services/watcher/internal/usage"
 	"github.com/sandbar-io/sandbar/services/watcher/internal/witness"
 )
@@ -59,6 +60,7 @@ type service struct {
 	elector  *leader.Elector
 	meter    *meter.Meter
 	faults   *faults.Faults
+	reach    *reach.Client                // nil: nothing is verified
 	guard    atomic.Pointer[bucket.Guard] // of the present term
 }
 
@@ -114,8 +116,13 @@ func connect(cfg Config, log *zap.Logger) (*service, error) {
 		return nil, fmt.Errorf("find the host's name: %w", err)
 	}
 	s := &service{cfg: cfg, identity: host + "-" + sandbox.NewRuntimeID(), log: log, sealer: sealer, client: client, faults: faults.New()}
+	if cfg.Routing.Verify() {
+		if s.reach, err = reach.NewClient(cfg.reach()); err != nil {
+			return nil, err
+		}
+	}
 	s.watch = podwatch.New(client, headers, podwatch.Config{
-		Namespace: cfg.Namespace, Routes: cfg.RoutingMode == routeByIngress,
+		Namespace: cfg.Namespace, RoutingMode: cfg.Routing.Mode,
 		CheckEvery: cfg.Resync, CheckAgain: checkAgain, Restarts: func() { s.meter.Restarts.Inc() }, Faults: s.faults,
 	}, log)
 	s.elector = leader.New(client, cfg.LeaseNamespace, lease, s.identity,
@@ -141,10 +148,15 @@ func (s *service) stand(ctx context.Context) error {
 func (s *service) lead(ctx context.Context) {
 	js, store := s.nats.JS, views.NewStore(s.nats.JS, s.sealer, 0)
 	tails := logs.New(s.readLog(), s.log)
-	seen, book, agents := witness.New(witness.System()), usage.NewBook(time.Now), agent.New(s.cfg.AgentPort, time.Now, s.log)
+	seen, book, agents := witness.New(witness.System()), usage.NewBook(time.Now), agent.New(s.cfg.URL.AgentPort, time.Now, s.log)
+	observe := observer.Config{Policy: s.cfg.policy(), PurgeAfter: s.cfg.PurgeAfter, Clocks: s.cfg.Clocks.Clocks(), Workers: workers}
+	var routes *reach.Routes
+	if s.reach != nil {
+		routes = reach.New(s.reach.Look, s.log)
+		observe.Routes = routes
+	}
 	o := observer.New(
-		observer.Config{Policy: s.cfg.policy(), PurgeAfter: s.cfg.PurgeAfter, Clocks: s.cfg.Clocks.Clocks(), Workers: workers},
-		s.watch, store, events.New(js, s.meter, s.log), commands.New(js, s.meter, s.log), tails,
+		observe, s.watch, store, events.New(js, s.meter, s.log), commands.New(js, s.meter, s.log), tails,
 		observer.Clocks{Witness: seen, Usage: book, Agents: agents}, s.meter, s.log, time.Now)
 	guard := &bucket.Guard{
 		JS: js, Ensure: s.nats.EnsureViews, Beats: store, Witness: seen, Records: s.watch, Observer: o,
@@ -157,6 +169,9 @@ func (s *service) lead(ctx context.Context) {
 	wg.Go(func() { tails.Run(ctx, o.Enqueue) })
 	wg.Go(func() { agents.Run(ctx, o.Enqueue) })
 	wg.Go(func() { book.Follow(ctx, js, s.log) })
+	if routes != nil {
+		wg.Go(func() { routes.Run(ctx, o.Enqueue) })
+	}
 	wg.Go(func() { o.Run(ctx) })
 	wg.Go(func() { guard.Run(ctx) })
 	wg.Wait()

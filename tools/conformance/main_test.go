@@ -55,6 +55,9 @@ func connect() (err error) {
 			return err
 		}
 	}
+	if err := connectEntrances(); err != nil {
+		return err
+	}
 	config, err := clientcmd.BuildConfigFromFlags("", suite.Kubeconfig)
 	if err != nil {
 		return fmt.Errorf("KUBECONFIG: %w", err)

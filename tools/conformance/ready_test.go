@@ -12,15 +12,18 @@ import (
 	"github.com/sandbar-io/sandbar/tools/conformance/client"
 )
 
-// In router mode the route of a sandbox is what the router knows of it: said to
-// be ready before the router can lead there, a sandbox is lost for V0, which
-// takes a 404, 502 or 504 from /alive for the end.
+// Said to be ready before the router or the controller can lead there, a sandbox is
+// lost for V0, which takes a 404, 502 or 504 from /alive for the end.
 
 func TestCheck06RunningAndReadyAppearTogether(t *testing.T) {
 	declare(t, realNode, 6)
 	t.Parallel()
-	started := start(t, defaultAPI(), startBody(t, "v1a", newSession(), readyAfter(time.Second)))
-	apis, polls := gateways("default"), 0
+	byEachWay(t, runningAndReadyAppearTogether)
+}
+
+func runningAndReadyAppearTogether(t *testing.T, e entrance) {
+	started := start(t, e.api(), startBody(t, "v1a", newSession(), readyAfter(time.Second)))
+	apis, polls := e.apis, 0
 	waitFor(t, readyLimit, "the sandbox is ready", func(ctx context.Context) (string, bool) {
 		// client.DecodeRuntime refuses one word without the other.
 		polls++
@@ -29,7 +32,7 @@ func TestCheck06RunningAndReadyAppearTogether(t *testing.T) {
 			t.Fatal(err)
 		}
 		if r.Status == "running" {
-			aliveNow(t, r)
+			e.aliveNow(t, r)
 		}
 		return fmt.Sprintf("%+v", r), r.Status == "running"
 	})
@@ -66,23 +69,28 @@ func readBy(ctx context.Context, api client.API, r client.Runtime, endpoint int)
 func TestCheck07NoReadyBeforeRoute(t *testing.T) {
 	declare(t, realNode, 7)
 	t.Parallel()
-	started := start(t, defaultAPI(), startBody(t, "v1a", newSession(), readyAfter(2*time.Second)))
+	byEachWay(t, noReadyBeforeRoute)
+}
+
+func noReadyBeforeRoute(t *testing.T, e entrance) {
+	started := start(t, e.api(), startBody(t, "v1a", newSession(), readyAfter(2*time.Second)))
 	sawRunningPod := false
 	waitFor(t, readyLimit, "the sandbox is ready", func(ctx context.Context) (string, bool) {
-		// The router first: it must not be behind what the API says afterwards.
-		answer, err := agentOf(started).Do(ctx, client.Request{Path: "/alive", Bare: true})
+		// The way in first: it must not be behind what the API says afterwards.
+		answer, err := e.agent(started.URL, started).Do(ctx, client.Request{Path: "/alive", Bare: true})
 		if err != nil {
 			t.Fatal(err)
 		}
-		r, err := defaultAPI().Session(ctx, started.SessionID)
+		r, err := e.api().Session(ctx, started.SessionID)
 		if err != nil {
 			t.Fatal(err)
 		}
 		sawRunningPod = sawRunningPod || r.PodStatus == "running"
 		switch {
 		case r.Status == "running":
-			aliveNow(t, r)
-		case answer.Status != http.StatusServiceUnavailable && !answer.OK(): // it may know sooner than the API
+			e.aliveNow(t, r)
+		// A controller knows nothing of a sandbox that is not ready, so it may say 404.
+		case e.router && answer.Status != http.StatusServiceUnavailable && !answer.OK(): // it may know sooner than the API
 			t.Fatalf("while %s and %s: %s, want 503", r.Status, r.PodStatus, answer)
 		}
 		return fmt.Sprintf("%+v", r), r.Status == "running"

@@ -109,14 +109,21 @@ func TestCheck24StoppedAndUnknownAre404(t *testing.T) {
 func TestCheck26APIKeyIsStripped(t *testing.T) {
 	declare(t, realNode, 26)
 	t.Parallel()
-	r := sharedRunning(t)
-	for _, service := range []string{"agent", "agent by runtime id", "work-1", "work-2 by runtime id", "vscode"} {
-		agent := agentAt(bases(r)[service], r)
+	byEachWay(t, apiKeyIsStripped)
+}
+
+func apiKeyIsStripped(t *testing.T, e entrance) {
+	r := e.sharedRunning(t)
+	for service, base := range e.bases(r) {
 		for method, header := range map[string]http.Header{
 			http.MethodGet:  upgrade.Header.Clone(), // the handshake of a WebSocket, which is only echoed here
 			http.MethodPost: {},
 		} {
-			header.Set("X-API-Key", suite.APIKeys["default"])
+			agent := e.agent(base, r)
+			if method == http.MethodGet {
+				agent = e.socket(base, r)
+			}
+			header.Set("X-API-Key", e.key)
 			header.Set("X-Clients-Own", "1")
 			path := "/api/x?tkn=" + url.QueryEscape(r.SessionAPIKey)
 			echo := try(agent.Echo(t.Context(), client.Request{Method: method, Path: path, Header: header})).or(t)
@@ -128,8 +135,8 @@ func TestCheck26APIKeyIsStripped(t *testing.T) {
 			}
 		}
 	}
-	agent := agentOf(r)
-	agent.Header.Set("X-API-Key", suite.APIKeys["default"])
+	agent := e.socket(r.URL, r)
+	agent.Header.Set("X-API-Key", e.key)
 	if back := try(agent.WebSocketEcho(t.Context(), "/ws", "hello")).or(t); back != "hello" {
 		t.Errorf("WebSocket: %q", back)
 	}
@@ -138,12 +145,16 @@ func TestCheck26APIKeyIsStripped(t *testing.T) {
 func TestCheck27And29SiblingHosts(t *testing.T) {
 	declare(t, realNode, 27, 29)
 	t.Parallel()
-	r := sharedRunning(t)
+	byEachWay(t, siblingHosts)
+}
+
+func siblingHosts(t *testing.T, e entrance) {
+	r := e.sharedRunning(t)
 	query := "tkn=" + url.QueryEscape(r.SessionAPIKey) + "&folder=%2Fworkspace%2Fproject"
 	ports := map[string]int{"agent": 60000, "vscode": 60001, "work-1": 12000, "work-2": 12001}
-	for name, base := range bases(r) {
+	for name, base := range e.bases(r) {
 		service := strings.TrimSuffix(name, " by runtime id")
-		echo := try(agentAt(base, r).Echo(t.Context(), client.Request{Path: "/a%2Fb//c?" + query})).or(t)
+		echo := try(e.agent(base, r).Echo(t.Context(), client.Request{Path: "/a%2Fb//c?" + query})).or(t)
 		if echo.Port != ports[service] || echo.RawPath != "/a%2Fb//c" || echo.Query != query {
 			t.Errorf("%s: port %d, path %s, query %s; want %d and both as sent", name, echo.Port, echo.RawPath, echo.Query, ports[service])
 		}
@@ -155,7 +166,7 @@ func TestCheck27And29SiblingHosts(t *testing.T) {
 		if r.WorkHosts[r.ServiceURL(service)] != port {
 			t.Errorf("work_hosts %v, want %s on %d", r.WorkHosts, r.ServiceURL(service), port)
 		}
-		back := try(agentAt(r.ServiceURL(service), r).WebSocketEcho(t.Context(), "/ws", service)).or(t)
+		back := try(e.socket(r.ServiceURL(service), r).WebSocketEcho(t.Context(), "/ws", service)).or(t)
 		if back != service {
 			t.Errorf("WebSocket on %s: %q", service, back)
 		}
@@ -163,17 +174,21 @@ func TestCheck27And29SiblingHosts(t *testing.T) {
 	// V1a puts the session key behind what it derives, and nothing else.
 	for key, want := range map[string]int{r.SessionAPIKey: http.StatusOK, "another": http.StatusForbidden} {
 		link := fmt.Sprintf("%s/?tkn=%s&folder=%%2Fworkspace%%2Fproject", r.NaiveServiceURL("vscode"), url.QueryEscape(key))
-		answer := do(t, client.Caller{Base: link, HTTP: suite.http}, client.Request{})
+		answer := do(t, client.Caller{Base: link, HTTP: e.http}, client.Request{})
 		if answer.Status != want {
 			t.Errorf("VS Code: %s, want %d", answer, want)
 		}
 	}
 }
 
-func TestPreflightOfRunningPassesWithoutKey(t *testing.T) {
+func TestCheck64PreflightOfRunningPassesWithoutKey(t *testing.T) {
+	declare(t, realNode, 64)
 	t.Parallel()
-	answer := do(t, agentOf(sharedRunning(t)).Caller, preflight)
-	if origins := answer.Header.Values("Access-Control-Allow-Origin"); !answer.OK() || len(origins) != 1 || origins[0] != "https://app.example.test" {
-		t.Errorf("%s with %v, want the sandbox's own CORS headers once", answer, answer.Header)
-	}
+	byEachWay(t, func(t *testing.T, e entrance) {
+		r := e.sharedRunning(t)
+		answer := do(t, e.agent(r.URL, r).Caller, preflight)
+		if origins := answer.Header.Values("Access-Control-Allow-Origin"); !answer.OK() || len(origins) != 1 || origins[0] != "https://app.example.test" {
+			t.Errorf("%s with %v, want the sandbox's own CORS headers once", answer, answer.Header)
+		}
+	})
 }

@@ -22,7 +22,8 @@ var (
 
 var sharedSessions struct {
 	sync.Mutex
-	ids []string
+	ids       []string
+	elsewhere []func(context.Context) error // ends those of other installations
 }
 
 func sharedRunning(t *testing.T) client.Runtime {
@@ -94,6 +95,9 @@ func stopShared() error {
 		if err := stopSession(ctx, defaultAPI(), session); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", session, err))
 		}
+	}
+	for _, stop := range sharedSessions.elsewhere {
+		errs = append(errs, stop(ctx))
 	}
 	return joined(errs)
 }

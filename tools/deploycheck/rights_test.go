@@ -11,21 +11,25 @@ import (
 // All rights in Kubernetes, one a line: who, where, what. Whoever changes a Role
 // changes this table too, and sees what he does.
 const rights = `
+provisioner sandbar-sandboxes create httproutes.gateway.networking.k8s.io
 provisioner sandbar-sandboxes create ingresses.networking.k8s.io
 provisioner sandbar-sandboxes create persistentvolumeclaims
 provisioner sandbar-sandboxes create pods
 provisioner sandbar-sandboxes create secrets
 provisioner sandbar-sandboxes create services
+provisioner sandbar-sandboxes delete httproutes.gateway.networking.k8s.io
 provisioner sandbar-sandboxes delete ingresses.networking.k8s.io
 provisioner sandbar-sandboxes delete persistentvolumeclaims
 provisioner sandbar-sandboxes delete pods
 provisioner sandbar-sandboxes delete secrets
 provisioner sandbar-sandboxes delete services
+provisioner sandbar-sandboxes get httproutes.gateway.networking.k8s.io
 provisioner sandbar-sandboxes get ingresses.networking.k8s.io
 provisioner sandbar-sandboxes get persistentvolumeclaims
 provisioner sandbar-sandboxes get pods
 provisioner sandbar-sandboxes get secrets
 provisioner sandbar-sandboxes get services
+provisioner sandbar-sandboxes list httproutes.gateway.networking.k8s.io
 provisioner sandbar-sandboxes list ingresses.networking.k8s.io
 provisioner sandbar-sandboxes list persistentvolumeclaims
 provisioner sandbar-sandboxes list pods
@@ -33,6 +37,7 @@ provisioner sandbar-sandboxes list services
 provisioner sandbar-sandboxes patch secrets
 watcher sandbar-sandboxes get pods/log
 watcher sandbar-sandboxes get secrets
+watcher sandbar-sandboxes list httproutes.gateway.networking.k8s.io
 watcher sandbar-sandboxes list ingresses.networking.k8s.io
 watcher sandbar-sandboxes list persistentvolumeclaims
 watcher sandbar-sandboxes list pods

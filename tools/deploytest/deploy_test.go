@@ -49,6 +49,7 @@ func TestDeployed(t *testing.T) {
 	t.Run("readiness tells each dependency", i.readinessTellsEachDependency)
 	t.Run("from start to stop", i.fromStartToStop)
 	t.Run("pods are replaced under reads", i.podsAreReplacedUnderReads)
+	t.Run("Check42 services are restarted under reads", i.servicesAreRestarted)
 	t.Run("NATS is away for a while", i.natsIsAway)
 	t.Run("a second deployment changes nothing", i.secondDeploymentChangesNothing)
 }

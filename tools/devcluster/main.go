@@ -23,8 +23,8 @@ const usage = `usage: devcluster COMMAND [flags]
   status        what runs
   kubectl ...   kubectl as the cluster's admin
   image build   make an image from a static binary or a folder, push it, print its reference
-  binaries      only build Kubernetes, etcd and kwok
-  modules NAME [VERSION]   pin kubernetes, etcd or kwok anew in build/
+  binaries      only build Kubernetes, etcd, kwok and Traefik
+  modules NAME [VERSION]   pin kubernetes, etcd, kwok or traefik anew in build/
 
 Flags and their environment variables: devcluster COMMAND --help
 `
@@ -92,7 +92,7 @@ var commands = map[string]func(ctx context.Context, args []string, out io.Writer
 			return err
 		}
 		if len(rest) == 0 || len(rest) > 2 {
-			return errors.New("modules: say which: kubernetes, etcd or kwok, and perhaps a version")
+			return errors.New("modules: say which: kubernetes, etcd, kwok or traefik, and perhaps a version")
 		}
 		return cluster.Pin(ctx, o, rest[0], append(rest, "")[1])
 	},

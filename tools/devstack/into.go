@@ -54,7 +54,7 @@ func (b bed) upInto(ctx context.Context, kubeconfig string) error {
 		return err
 	}
 	env := intoEnv(o, i, sandboxImage)
-	if err := writeEnv(b.path("env"), env); err != nil {
+	if err := stack.WriteEnv(b.path("env"), env); err != nil {
 		return err
 	}
 	fmt.Fprint(b.out, howToReach(env, i))

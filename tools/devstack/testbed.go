@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sandbar-io/sandbar/pkg/settings"
 	"github.com/sandbar-io/sandbar/tools/devcluster/cluster"
 	"github.com/sandbar-io/sandbar/tools/devstack/stack"
 )
@@ -21,8 +22,9 @@ const testInstance = 1
 
 // The stacks of the testbed, by the folder of their state. main has two of each
 // service, and three gateways, on the real node; simulated has kwok's nodes, for
-// scale; path is in path mode on the real node, and tls speaks TLS there.
-var testStacks = []string{"main", "simulated", "path", tlsStack}
+// scale; path is in path mode on the real node, and tls speaks TLS there; to the
+// sandboxes of the others a controller leads.
+var testStacks = []string{"main", "simulated", "path", tlsStack, ingressStack, gatewayStack}
 
 func (b bed) testbedUp(ctx context.Context) error {
 	o, err := cluster.Defaults()
@@ -64,9 +66,14 @@ func (b bed) testbedUp(ctx context.Context) error {
 		case "path":
 			so.Settings = append(so.Settings, "RUNTIME_ROUTING_MODE=path")
 		case tlsStack:
-			if err := b.secureStack(&so); err != nil {
-				return err
-			}
+			err = b.secureStack(&so)
+		case ingressStack:
+			err = b.controlled(ctx, o, settings.ByIngress, &so)
+		case gatewayStack:
+			err = b.controlled(ctx, o, settings.ByGatewayAPI, &so)
+		}
+		if err != nil {
+			return fmt.Errorf("stack %s: %w", name, err)
 		}
 		b.say("starting the %s stack", name)
 		if stacks[name], err = stack.Start(ctx, so); err != nil {
@@ -93,7 +100,9 @@ func (b bed) testbedUp(ctx context.Context) error {
 		env[prefix+"_NAMESPACE"], env[prefix+"_API_KEY"] = e["NAMESPACE"], e["API_KEY"]
 	}
 	b.secureEnv(env, stacks[tlsStack])
-	if err := writeEnv(b.path("test", "env"), env); err != nil {
+	controlledEnv(env, "INGRESS", stacks[ingressStack])
+	controlledEnv(env, "GATEWAYAPI", stacks[gatewayStack])
+	if err := stack.WriteEnv(b.path("test", "env"), env); err != nil {
 		return err
 	}
 	b.say("the testbed is up: %s", b.path("test", "env"))

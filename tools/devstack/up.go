@@ -9,9 +9,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 
+	"github.com/sandbar-io/sandbar/pkg/settings"
 	"github.com/sandbar-io/sandbar/tools/devcluster/cluster"
 	"github.com/sandbar-io/sandbar/tools/devcluster/image"
 	"github.com/sandbar-io/sandbar/tools/devstack/stack"
@@ -60,7 +60,7 @@ func (b bed) up(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	settings, err := stack.SettingsFrom(b.root, os.Environ())
+	own, err := stack.SettingsFrom(b.root, os.Environ())
 	if err != nil {
 		return err
 	}
@@ -68,7 +68,10 @@ func (b bed) up(ctx context.Context) error {
 	so := stack.Options{
 		Dir: b.path("stack"), Repo: b.root, Cluster: c, Log: b.say,
 		APIPort: api, RouterPort: router, NATSPort: nats,
-		Settings: append(stack.Placement(len(c.RealNodes) > 0), settings...),
+		Settings: append(stack.Placement(len(c.RealNodes) > 0), own...),
+	}
+	if so.Controller, err = controller(ctx, o, own); err != nil {
+		return err
 	}
 	var errs [4]error
 	so.Gateways, errs[0] = stack.Count("GATEWAYS")
@@ -89,7 +92,7 @@ func (b bed) up(ctx context.Context) error {
 		return err
 	}
 	env := s.Env(sandboxImage)
-	if err := writeEnv(b.path("env"), env); err != nil {
+	if err := stack.WriteEnv(b.path("env"), env); err != nil {
 		return err
 	}
 	fmt.Fprint(b.out, howTo(env))
@@ -167,7 +170,7 @@ func (b bed) status(ctx context.Context) error {
 		b.say("the services are down")
 		return nil
 	}
-	for _, name := range append(s.Names(), "nats") {
+	for _, name := range s.Processes() {
 		state := "down"
 		if s.Running(name) {
 			state = "up"
@@ -183,7 +186,7 @@ func (b bed) logs(ctx context.Context, args []string) error {
 		return err
 	}
 	if len(args) == 0 {
-		for _, name := range append(s.Names(), "nats") {
+		for _, name := range s.Processes() {
 			fmt.Fprintf(b.out, "%-16s %s\n", name, s.LogPath(name))
 		}
 		return nil
@@ -193,26 +196,40 @@ func (b bed) logs(ctx context.Context, args []string) error {
 	return cmd.Run()
 }
 
-// writeEnv writes KEY=value lines, whole or not at all. They hold the API key.
-func writeEnv(path string, env map[string]string) error {
-	var text strings.Builder
-	for _, k := range slices.Sorted(keys(env)) {
-		fmt.Fprintf(&text, "%s=%s\n", k, env[k])
-	}
-	if err := os.WriteFile(path+".new", []byte(text.String()), 0o600); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return os.Rename(path+".new", path)
-}
-
-func keys(m map[string]string) func(func(string) bool) {
-	return func(yield func(string) bool) {
-		for k := range m {
-			if !yield(k) {
-				return
+// controller is what leads to sandboxes where ROUTING_MODE is not the router's. It
+// takes the certificate that the router would take.
+func controller(ctx context.Context, o cluster.Options, set []string) (stack.Controller, error) {
+	value := func(name string) string {
+		out := ""
+		for _, s := range set {
+			if n, v, _ := strings.Cut(s, "="); n == name {
+				out = v
 			}
 		}
+		return out
 	}
+	if mode := value("ROUTING_MODE"); mode == "" || mode == settings.ByRouter {
+		return stack.Controller{}, nil
+	}
+	if o.Nodes == cluster.Simulated {
+		return stack.Controller{}, errors.New("ROUTING_MODE needs a real node: behind simulated ones nobody answers to a controller")
+	}
+	path, err := cluster.Traefik(ctx, o)
+	if err != nil {
+		return stack.Controller{}, err
+	}
+	c := stack.Controller{Traefik: path, CA: value("ROUTE_CHECK_CA_FILE")}
+	if value("URL_SCHEME") == "https" {
+		// The gateway reads them too; without a router the controller does in its place.
+		c.Cert, c.Key = value("TLS_CERT_FILE"), value("TLS_KEY_FILE")
+		if c.Cert == "" || c.Key == "" {
+			return c, errors.New("URL_SCHEME=https needs TLS_CERT_FILE and TLS_KEY_FILE")
+		}
+		if c.CA == "" {
+			c.CA = c.Cert // self-signed, or its chain
+		}
+	}
+	return c, nil
 }
 
 func howTo(env map[string]string) string {
@@ -226,11 +243,19 @@ Sandbar is up.
 
 Paste these:
 
-  curl -s -H 'X-API-Key: %[2]s' -d '{"image":"%[4]s","session_id":"demo","run_as_user":10001,"fs_group":10001}' %[1]s/start
-  curl -s -H 'X-API-Key: %[2]s' %[1]s/sessions/demo
-  curl -s %[6]s://demo.%[5]s/alive
+  curl -s%[7]s -H 'X-API-Key: %[2]s' -d '{"image":"%[4]s","session_id":"demo","run_as_user":10001,"fs_group":10001}' %[1]s/start
+  curl -s%[7]s -H 'X-API-Key: %[2]s' %[1]s/sessions/demo
+  curl -s%[7]s %[6]s://demo.%[5]s/alive
 
 The same and more stands in .sandbar/env; make down ends all.
 `, env["API_URL"], env["API_KEY"], env["ROUTER_URL"], env["SANDBOX_IMAGE"],
-		env["BASE_DOMAIN"]+port, scheme)
+		env["BASE_DOMAIN"]+port, scheme, insecure(scheme))
+}
+
+// insecure is curl's flag for a certificate that this machine does not know.
+func insecure(scheme string) string {
+	if scheme == "https" {
+		return " -k"
+	}
+	return ""
 }

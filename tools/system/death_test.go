@@ -41,7 +41,7 @@ func TestProvisionerDies(t *testing.T) {
 		t.Run(string(row.verb), func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, "dies-"+string(row.verb), stack.Options{
-				Provisioners: 2, Settings: []string{"ROUTING_MODE=ingress", noPurge, "API_KEY_LIMITS=sandboxes=50"},
+				Provisioners: 2, Settings: []string{"ROUTING_MODE=ingress", "ROUTE_CHECK=false", noPurge, "API_KEY_LIMITS=sandboxes=50"},
 			})
 			ids := make([]string, len(row.points))
 			err := each(4, len(row.points), func(i int) (err error) {

@@ -13,10 +13,12 @@ import (
 	"github.com/sandbar-io/sandbar/tools/devstack/stack"
 )
 
-// TestLogsHoldNoSecret: over a whole life with all kinds of failures, at the most
-// talkative level, no key and no value of an environment is in a log or an error.
-// A client's request id is in the logs of gateway and provisioner.
-func TestLogsHoldNoSecret(t *testing.T) {
+// TestCheck70LogsAndErrorsHoldNoSecret: over a whole life with all kinds of
+// failures, at the most talkative level, no key and no value of an environment is
+// in a log or in the body of an error, be it the gateway's or the router's. A
+// client's request id is in the logs of gateway and provisioner.
+func TestCheck70LogsAndErrorsHoldNoSecret(t *testing.T) {
+	t.Attr("conformance", "70 simulated")
 	t.Parallel()
 	r := newRig(t, "logs", stack.Options{Gateways: 2, Settings: []string{"LOG_LEVEL=debug", noPurge}})
 	value, wrongKey := "value-"+nonce()+nonce(), "sk-"+nonce()+nonce()
@@ -39,10 +41,11 @@ func TestLogsHoldNoSecret(t *testing.T) {
 	secrets["the session key"] = rt.SessionAPIKey
 	secrets["the sandbox's secret key"] = r.record(t, "quiet").SecretKey
 
-	errors := r.provoke(t, value, wrongKey, rt)
+	errors := r.provoke(t, value, wrongKey, rt) + r.overQuota(t, value)
 	if _, err := api.Pause(t.Context(), rt.RuntimeID); err != nil {
 		t.Fatal(err)
 	}
+	errors += r.provokeRouter(t, value, rt) + r.withoutNATS(t, value, rt)
 	if _, err := api.Resume(t.Context(), rt.RuntimeID); err != nil {
 		t.Fatal(err)
 	}
@@ -118,6 +121,69 @@ func (r *rig) provoke(t *testing.T, value, wrongKey string, rt client.Runtime) s
 		if c.request.Path != "/pause" {
 			answers.Write(answer.Body)
 		}
+	}
+	return answers.String()
+}
+
+// overQuota starts what a full namespace refuses.
+func (r *rig) overQuota(t *testing.T, value string) string {
+	t.Helper()
+	r.quota(t, 0)
+	defer r.quota(t, 100)
+	return r.refused(t, http.StatusBadRequest, client.Request{Method: http.MethodPost, Path: "/start", Body: body(t, "over", "TOKEN", value)})
+}
+
+// withoutNATS sends what cannot be done while NATS is away.
+func (r *rig) withoutNATS(t *testing.T, value string, rt client.Runtime) string {
+	t.Helper()
+	if err := r.Kill("nats"); err != nil {
+		t.Fatal(err)
+	}
+	told := r.refused(t, http.StatusServiceUnavailable, client.Request{Method: http.MethodPost, Path: "/start", Body: body(t, "never", "TOKEN", value)}) +
+		r.refused(t, http.StatusServiceUnavailable, client.Request{Method: http.MethodPost, Path: "/resume", Body: client.ByID(rt.RuntimeID)})
+	if err := r.StartNATS(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.WaitReady(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return told
+}
+
+func (r *rig) refused(t *testing.T, status int, request client.Request) string {
+	t.Helper()
+	answer, err := r.api(0).Do(t.Context(), request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := answer.Problem(status); err != nil {
+		t.Error(err)
+	}
+	return string(answer.Body)
+}
+
+// provokeRouter sends keys and a value, wherever clients put them, to what the
+// router leads to no pod.
+func (r *rig) provokeRouter(t *testing.T, value string, rt client.Runtime) string {
+	t.Helper()
+	agent := client.NewAgent(r.http, rt.URL, rt.SessionAPIKey)
+	unknown := client.NewAgent(r.http, strings.Replace(rt.URL, "://", "://unknown-", 1), rt.SessionAPIKey)
+	var answers strings.Builder
+	for _, c := range []struct {
+		to     client.Agent
+		status int
+	}{{agent, http.StatusServiceUnavailable}, {unknown, http.StatusNotFound}} {
+		answer, err := c.to.Do(t.Context(), client.Request{
+			Method: http.MethodPost, Path: "/api/x?tkn=" + rt.SessionAPIKey + "&value=" + value,
+			Body: map[string]string{"value": value}, Header: http.Header{"X-Api-Key": {r.Secrets.APIKey}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if answer.Status != c.status {
+			t.Errorf("want %d: %s", c.status, answer)
+		}
+		answers.Write(answer.Body)
 	}
 	return answers.String()
 }

@@ -33,7 +33,7 @@ func (r *rig) provisionerUses() map[right]use {
 	command("pods", "list", "running", sandbox.Pause)
 	command("pods", "create", "paused", sandbox.Resume)
 	command("pods", "delete", "running", sandbox.Pause)
-	for _, resource := range []string{"persistentvolumeclaims", "services", "ingresses"} {
+	for _, resource := range []string{"persistentvolumeclaims", "services", "ingresses", "httproutes"} {
 		command(resource, "get", "paused", sandbox.Resume)
 		command(resource, "list", "running", sandbox.Pause)
 		command(resource, "create", "", sandbox.Start)

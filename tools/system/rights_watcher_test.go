@@ -37,7 +37,7 @@ func (r *rig) watcherUses() map[right]use {
 		need("watcher", resource, "list", nothing) // the comparison, every RESYNC
 		need("watcher", resource, "watch", restart)
 	}
-	for _, resource := range []string{"persistentvolumeclaims", "services", "ingresses"} {
+	for _, resource := range []string{"persistentvolumeclaims", "services", "ingresses", "httproutes"} {
 		need("watcher", resource, "list", nothing)
 	}
 	need("watcher", "secrets", "get", r.loseRecord)

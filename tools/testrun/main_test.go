@@ -10,10 +10,10 @@ import (
 func TestChoose(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct{ names, want string }{
-		"all":                    {"", "unit,apiserver,system"},
+		"all":                    {"", "unit,apiserver,system,openhands"},
 		"one":                    {"system", "system"},
 		"in the table's order":   {"system,unit", "unit,system"},
-		"a name that is unknown": {"unit,nothing", `no phase "nothing"; there are unit, apiserver, system`},
+		"a name that is unknown": {"unit,nothing", `no phase "nothing"; there are unit, apiserver, system, openhands`},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -72,5 +72,24 @@ func phases() []phase.Phase {
 				{Module: "tools", Tags: "system", Flags: []string{"-count=1", "-p=1"}, Timeout: 30 * time.Minute},
 			},
 		},
+		{
+			Name:  "openhands",
+			What:  "the published OpenHands clients, with the published agent server in a real node's containers",
+			Given: "SANDBAR_OPENHANDS_ENV",
+			Setup: []phase.Command{{
+				// Cold, this builds Kubernetes, and a Debian with the packages: 4 minutes more.
+				Name: "openhands up", Dir: "tools", Timeout: 50 * time.Minute,
+				Args: []string{"go", "run", "./openhands", "up"},
+			}},
+			Teardown: []phase.Command{{
+				Name: "openhands down", Dir: "tools", Timeout: 3 * time.Minute,
+				Args: []string{"go", "run", "./openhands", "down"},
+			}},
+			Env: []string{"SANDBAR_OPENHANDS_ENV=${REPO}/.sandbar/openhands/env"},
+			// -parallel: the clients wait most of the time, for seconds between two looks.
+			Tests: []phase.Tests{
+				{Module: "tools", Packages: []string{"./openhands/..."}, Tags: "openhands", Flags: []string{"-count=1", "-parallel=4"}, Timeout: 40 * time.Minute},
+			},
+		},
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -26,9 +27,11 @@ type Env struct {
 	SandboxImage string // tools/agentstub
 	MissingImage string // a reference that no registry has
 
-	Simulated Simulated
-	Path      Path
-	TLS       TLS
+	Simulated  Simulated
+	Path       Path
+	TLS        TLS
+	Ingress    Controlled
+	GatewayAPI Controlled
 }
 
 // Simulated is an installation whose sandboxes land on simulated nodes.
@@ -43,6 +46,34 @@ type TLS struct {
 	PathRouterURL             string // a router of it in path mode
 	RouterMetrics             string // of the first router, over plain HTTP
 	CAFile                    string // who signed the certificate of all
+}
+
+// Controlled is an installation where a controller of the cluster leads to
+// sandboxes; all empty: there is none.
+type Controlled struct {
+	APIURL, APIKey, Namespace string
+	RouterURL                 string // the controller's
+	CAFile                    string // who signed its certificate; "": it has none
+}
+
+// HTTP is a client of its API, which has no TLS, and of its sandboxes, by HTTP/2
+// where they have.
+func (c Controlled) HTTP(baseDomain string) (*http.Client, error) {
+	if c.CAFile == "" {
+		return NewHTTP(baseDomain, c.RouterURL)
+	}
+	out, err := NewSecure(baseDomain, c.RouterURL, c.CAFile, false)
+	if err == nil {
+		out.Transport.(*http.Transport).Protocols.SetHTTP1(true)
+	}
+	return out, err
+}
+
+func (v *variables) controlled(prefix string) Controlled {
+	return Controlled{
+		APIURL: v.values[prefix+"_API_URL"], APIKey: v.values[prefix+"_API_KEY"], Namespace: v.values[prefix+"_NAMESPACE"],
+		RouterURL: v.values[prefix+"_ROUTER_URL"], CAFile: v.values[prefix+"_CA_FILE"],
+	}
 }
 
 // requiredKeys are of the default tenant, of another one, and of one that
@@ -91,6 +122,7 @@ func ParseEnv(r io.Reader) (Env, error) {
 		APIURL: v.values["TLS_API_URL"], APIKey: v.or("TLS_API_KEY", "API_KEY"), RouterURL: v.values["TLS_ROUTER_URL"],
 		PathRouterURL: v.values["TLS_PATH_ROUTER_URL"], RouterMetrics: v.values["TLS_ROUTER_METRICS"], CAFile: v.values["TLS_CA_FILE"],
 	}
+	env.Ingress, env.GatewayAPI = v.controlled("INGRESS"), v.controlled("GATEWAYAPI")
 	env.APIURLs = gateways(v.required("API_URL"), v.required("API_URLS"))
 	env.APIKeys = v.keys(v.required("API_KEY"))
 	if env.Kubeconfig != "" && !filepath.IsAbs(env.Kubeconfig) {

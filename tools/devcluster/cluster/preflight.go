@@ -115,6 +115,12 @@ func (b *builder) install(ctx context.Context) error {
 	return nil
 }
 
+// CacheDir is the folder of what is built once for this machine.
+func CacheDir() (string, error) {
+	dir, err := binaries.CacheDir()
+	return filepath.Dir(dir), err
+}
+
 func openCache(o Options) (binaries.Cache, error) {
 	dir, err := binaries.CacheDir()
 	if err != nil {
@@ -166,7 +172,17 @@ func Build(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	return ensure(ctx, cache, o, []binaries.Name{binaries.Etcd, binaries.Kubernetes, binaries.Kwok, binaries.Pause})
+	return ensure(ctx, cache, o, []binaries.Name{binaries.Etcd, binaries.Kubernetes, binaries.Kwok, binaries.Pause, binaries.Traefik})
+}
+
+// Traefik is the path of an ingress controller, which is built where it is not
+// there yet.
+func Traefik(ctx context.Context, o Options) (string, error) {
+	cache, err := openCache(o)
+	if err != nil {
+		return "", err
+	}
+	return cache.Path(binaries.Traefik), ensure(ctx, cache, o, []binaries.Name{binaries.Traefik})
 }
 
 // Pin writes a wrapper module of build/ anew. See build/README.md.

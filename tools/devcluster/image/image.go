@@ -27,7 +27,7 @@ import (
 // DefaultUser is nobody in particular, and not root.
 const DefaultUser = "65535:65535"
 
-// Spec describes an image. Exactly one of Binary and Root is set.
+// Spec describes an image. Exactly one of Binary, Root and Layers is set.
 type Spec struct {
 	// Name is NAME or NAME:TAG. Without a tag the image's own digest becomes
 	// the tag, so that IfNotPresent never runs an older build.
@@ -35,7 +35,9 @@ type Spec struct {
 	// Binary is a static program; it lies at /BASENAME and is the entrypoint.
 	Binary string
 	// Root is a folder that becomes the image's root.
-	Root       string
+	Root string
+	// Layers are files of Pack, the lowest first.
+	Layers     []string
 	Entrypoint []string
 	Cmd        []string
 	Env        []string // KEY=value
@@ -45,25 +47,17 @@ type Spec struct {
 
 // Build makes the image. The same input gives the same digest.
 func Build(s Spec) (v1.Image, error) {
-	if (s.Binary == "") == (s.Root == "") {
-		return nil, errors.New("image: give a binary or a root folder, one of them")
+	layers, err := layersOf(s)
+	if err != nil {
+		return nil, fmt.Errorf("image %s: %w", s.Name, err)
 	}
-	write := func(w *tar.Writer) error { return writeRoot(w, s.Root) }
-	if s.Binary != "" {
-		write = func(w *tar.Writer) error { return writeBinary(w, s.Binary) }
-		if len(s.Entrypoint) == 0 {
-			s.Entrypoint = []string{"/" + filepath.Base(s.Binary)}
-		}
+	if s.Binary != "" && len(s.Entrypoint) == 0 {
+		s.Entrypoint = []string{"/" + filepath.Base(s.Binary)}
 	}
 	if s.User == "" {
 		s.User = DefaultUser
 	}
-	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return stream(write), nil },
-		tarball.WithCompressionLevel(gzip.BestSpeed)) // it travels over a bridge, not over a network
-	if err != nil {
-		return nil, fmt.Errorf("image %s: %w", s.Name, err)
-	}
-	img, err := mutate.AppendLayers(empty.Image, layer)
+	img, err := mutate.AppendLayers(empty.Image, layers...)
 	if err != nil {
 		return nil, fmt.Errorf("image %s: %w", s.Name, err)
 	}
@@ -80,6 +74,36 @@ func Build(s Spec) (v1.Image, error) {
 		return nil, fmt.Errorf("image %s: %w", s.Name, err)
 	}
 	return img, nil
+}
+
+func layersOf(s Spec) ([]v1.Layer, error) {
+	given := 0
+	for _, is := range []bool{s.Binary != "", s.Root != "", len(s.Layers) > 0} {
+		if is {
+			given++
+		}
+	}
+	if given != 1 {
+		return nil, errors.New("give a binary, a root folder or layers, one of them")
+	}
+	var layers []v1.Layer
+	for _, file := range s.Layers {
+		layer, err := openPacked(file)
+		if err != nil {
+			return nil, err
+		}
+		layers = append(layers, layer)
+	}
+	if len(layers) > 0 {
+		return layers, nil
+	}
+	write := func(w *tar.Writer) error { return writeRoot(w, s.Root, "", false) }
+	if s.Binary != "" {
+		write = func(w *tar.Writer) error { return writeBinary(w, s.Binary) }
+	}
+	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return stream(write), nil },
+		tarball.WithCompressionLevel(gzip.BestSpeed)) // it travels over a bridge, not over a network
+	return []v1.Layer{layer}, err
 }
 
 // Push builds the image and pushes it to registry (host:port). It returns the
@@ -133,9 +157,9 @@ func writeBinary(w *tar.Writer, path string) error {
 	return writeFile(w, path, &tar.Header{Typeflag: tar.TypeReg, Name: filepath.Base(path), Mode: 0o755, Size: info.Size()})
 }
 
-// writeRoot writes a folder. Everything belongs to root and has no time, so
-// that a fresh clone gives the same image.
-func writeRoot(w *tar.Writer, root string) error {
+// writeRoot writes a folder below prefix. Everything has no time, and unless owners
+// are kept belongs to root, so that a fresh clone gives the same image.
+func writeRoot(w *tar.Writer, root, prefix string, owners bool) error {
 	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || path == root {
 			return err
@@ -158,8 +182,11 @@ func writeRoot(w *tar.Writer, root string) error {
 		if err != nil {
 			return err
 		}
-		header.Name = filepath.ToSlash(relative)
-		header.Uid, header.Gid, header.Uname, header.Gname = 0, 0, "", ""
+		header.Name = strings.TrimPrefix(filepath.ToSlash(filepath.Join(prefix, relative)), "/")
+		header.Uname, header.Gname = "", ""
+		if !owners {
+			header.Uid, header.Gid = 0, 0
+		}
 		if d.IsDir() {
 			header.Name += "/"
 		}

@@ -17,6 +17,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/validate"
 
 	"github.com/sandbar-io/sandbar/tools/devcluster/image"
 )
@@ -138,9 +139,57 @@ func TestBuildRefuses(t *testing.T) {
 		"both":           {Name: "a", Binary: "/bin/true", Root: "/tmp"},
 		"missing binary": {Name: "a", Binary: "/nonexistent"},
 		"missing root":   {Name: "a", Root: "/nonexistent"},
+		"missing layer":  {Name: "a", Layers: []string{"/nonexistent"}},
+		"root and layer": {Name: "a", Root: "/tmp", Layers: []string{"/nonexistent"}},
 	} {
 		if _, err := image.Build(spec); err == nil {
 			t.Errorf("%s: no error", name)
 		}
+	}
+}
+
+func TestPackedLayersGoThroughARegistry(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	defer server.Close()
+	host := strings.TrimPrefix(server.URL, "http://")
+
+	pack := func(content, prefix string) string {
+		root := t.TempDir()
+		if err := os.WriteFile(filepath.Join(root, "file"), []byte(content), 0o640); err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(t.TempDir(), "layer")
+		if err := image.Pack(root, prefix, file); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	layers := []string{pack("below", ""), pack("above", "/opt/x")}
+	reference, err := image.Push(t.Context(), host, image.Spec{Name: "two", Layers: layers})
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsed, err := name.ParseReference(reference, name.Insecure)
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := remote.Image(parsed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// What Pack noted is what the registry has: digests, sizes, and the config's.
+	if err := validate.Image(img); err != nil {
+		t.Error(err)
+	}
+	inside := files(t, img)
+	for _, path := range []string{"file", "opt/x/file"} {
+		if h := inside[path]; h == nil || h.Uid != os.Getuid() || h.Mode != 0o640 {
+			t.Errorf("%s: %+v", path, h)
+		}
+	}
+	again, err := image.Push(t.Context(), host, image.Spec{Name: "two", Layers: []string{pack("below", ""), pack("above", "/opt/x")}})
+	if err != nil || again != reference {
+		t.Errorf("the same content became %s and %s (%v)", reference, again, err)
 	}
 }

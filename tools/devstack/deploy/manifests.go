@@ -19,6 +19,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/kubernetes/scheme"
+
+	"github.com/sandbar-io/sandbar/pkg/settings"
 )
 
 // Read decodes the manifests of deploy/, in the order of their names, with these
@@ -66,8 +68,8 @@ func (o Options) manifests(images map[string]string, old map[string]corev1.Secre
 	}
 	// Before the Deployments, which are told the versions of what they read.
 	all = slices.Insert(all, slices.IndexFunc(all, isSecret), files...)
-	// Each sandbox has its own Ingress in that mode.
-	if mode, _ := o.setting("ROUTING_MODE"); mode == "ingress" {
+	// Where a controller leads to sandboxes each has routes of its own.
+	if mode, set := o.setting("ROUTING_MODE"); set && mode != settings.ByRouter {
 		all = slices.DeleteFunc(all, func(m runtime.Object) bool {
 			i, ok := m.(*networkingv1.Ingress)
 			return ok && i.Name == "router"

@@ -186,9 +186,11 @@ func TestHosts(t *testing.T) {
 			}
 		})
 	}
-	for _, m := range manifests(t, deploy.Options{Settings: []string{"ROUTING_MODE=ingress"}}, nil) {
-		if i, ok := m.(*networkingv1.Ingress); ok && i.Name == "router" {
-			t.Error("with an Ingress for each sandbox there is one of the router too")
+	for _, mode := range []string{"ingress", "gateway-api"} {
+		for _, m := range manifests(t, deploy.Options{Settings: []string{"ROUTING_MODE=" + mode}}, nil) {
+			if i, ok := m.(*networkingv1.Ingress); ok && i.Name == "router" {
+				t.Errorf("%s: with routes for each sandbox there is an Ingress of the router too", mode)
+			}
 		}
 	}
 }

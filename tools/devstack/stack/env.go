@@ -1,8 +1,15 @@
 package stack
 
 import (
+	"bufio"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
 )
 
 // Env is what scripts need to know of a stack, as .sandbar/env holds it.
@@ -19,7 +26,43 @@ func (s *Stack) Env(sandboxImage string) map[string]string {
 	if r := s.Of("router"); len(r) > 0 {
 		env["ROUTER_URL"] = r[0].URL
 	}
+	if s.Controller.Traefik != "" {
+		scheme := "http"
+		if s.Controller.Cert != "" {
+			scheme = "https"
+		}
+		env["ROUTER_URL"] = scheme + "://127.0.0.1:" + strconv.Itoa(s.RouterPort)
+	}
 	return env
+}
+
+// WriteEnv writes KEY=value lines, whole or not at all. They hold the API key.
+func WriteEnv(path string, env map[string]string) error {
+	var text strings.Builder
+	for _, k := range slices.Sorted(maps.Keys(env)) {
+		fmt.Fprintf(&text, "%s=%s\n", k, env[k])
+	}
+	if err := os.WriteFile(path+".new", []byte(text.String()), 0o600); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return os.Rename(path+".new", path)
+}
+
+// ReadEnv reads what WriteEnv wrote.
+func ReadEnv(path string) (map[string]string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("env file: %w", err)
+	}
+	defer f.Close()
+	env := map[string]string{}
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		if name, value, ok := strings.Cut(lines.Text(), "="); ok {
+			env[name] = value
+		}
+	}
+	return env, lines.Err()
 }
 
 func lastOf(env []string, name string) string {

@@ -28,6 +28,10 @@ type Options struct {
 
 	APIPort, RouterPort, NATSPort int // 0: any that is free; the others count up from there
 
+	// Controller leads to the sandboxes in place of routers, where ROUTING_MODE
+	// among the settings says so.
+	Controller Controller
+
 	// Settings are settings of the services, KEY=value; they win over the
 	// stack's own defaults, and not over what wires the services together.
 	Settings []string
@@ -54,6 +58,7 @@ func (o *Options) settle() error {
 			wrong = append(wrong, fmt.Errorf("%s=%d is not within 1 and 8", n.name, *n.value))
 		}
 	}
+	wrong = append(wrong, o.settleController())
 	if o.SystemNamespace == "" {
 		o.SystemNamespace = defaultSystemNamespace
 	}

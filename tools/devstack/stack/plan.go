@@ -23,6 +23,15 @@ func (s *Stack) plan(ctx context.Context, client kubernetes.Interface) error {
 		}
 	}
 	routerPort := s.RouterPort
+	if s.Controller.Traefik != "" {
+		if s.RouterPort, err = port(s.RouterPort, 0); err != nil {
+			return err
+		}
+		routerPort = s.RouterPort
+		if err := s.install(ctx, client); err != nil {
+			return err
+		}
+	}
 	for i := range s.Routers {
 		p, err := port(s.RouterPort, i)
 		if err != nil {
@@ -77,7 +86,8 @@ func (s *Stack) add(kind string, i, serves int, wiring ...string) error {
 	if err != nil {
 		return err
 	}
-	env := append(Defaults(s.Cluster.BaseDomain, s.Cluster.Registry), s.Settings...)
+	env := append(Defaults(s.Cluster.BaseDomain, s.Cluster.Registry), s.controllerSettings()...)
+	env = append(env, s.Settings...)
 	if !has(env, "API_KEY") {
 		env = append(env, "API_KEY="+s.Secrets.APIKey)
 	}

@@ -80,6 +80,11 @@ func Start(ctx context.Context, o Options) (*Stack, error) {
 	if err := s.StartNATS(ctx); err != nil {
 		return nil, err
 	}
+	if s.Controller.Traefik != "" {
+		if err := s.StartController(ctx); err != nil {
+			return nil, err
+		}
+	}
 	for _, name := range s.Names() {
 		if err := s.StartService(name); err != nil {
 			return nil, err
@@ -105,6 +110,15 @@ func (s *Stack) Names() []string {
 	}
 	slices.Sort(names)
 	return names
+}
+
+// Processes lists all that run beside the cluster, by the names of their logs.
+func (s *Stack) Processes() []string {
+	all := append(s.Names(), "nats")
+	if s.Controller.Traefik != "" {
+		all = append(all, controllerName)
+	}
+	return all
 }
 
 // Of lists the instances of one kind, in order.

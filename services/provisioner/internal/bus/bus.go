@@ -176,7 +176,7 @@ func (b *Bus) handle(ctx context.Context, m jetstream.Msg) {
 	if err := m.DoubleAck(ctx); err != nil {
 		log.Warn("the ack may be lost", zap.Error(err)) // redelivery finds all done
 	}
-	if !out.Silent || out.View != nil {
+	if !out.Silent || out.View != nil || out.Err != nil {
 		fields := []zap.Field{zap.String("code", string(sandbox.CodeOf(out.Err)))}
 		if out.View != nil {
 			fields = append(fields, obs.RuntimeID(out.View.RuntimeID), zap.String("status", string(out.View.Status)))

@@ -18,6 +18,7 @@ import (
 
 	"github.com/sandbar-io/sandbar/pkg/kube"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
+	"github.com/sandbar-io/sandbar/pkg/settings"
 	"github.com/sandbar-io/sandbar/services/provisioner/internal/cluster"
 	"github.com/sandbar-io/sandbar/services/provisioner/internal/objects"
 )
@@ -72,13 +73,13 @@ func (w *world) config() objects.Config {
 	return objects.Config{
 		Namespace: w.ns, CPURequest: q("100m"), CPULimit: q("1"), MemoryRequest: q("64Mi"), MemoryLimit: q("1Gi"),
 		WorkspaceSize: q("1Gi"), WorkspacePath: "/workspace", AccessMode: corev1.ReadWriteOncePod, StorageClass: "none",
-		Capabilities: objects.ProfileAuto, AllowRoot: true, Ports: sandbox.DefaultPorts, IngressClass: "none",
+		Capabilities: objects.ProfileAuto, AllowRoot: true, Ports: sandbox.DefaultPorts, IngressClass: "none", RoutingMode: settings.ByIngress,
 		URLs: sandbox.URLPattern{Scheme: "http", BaseDomain: "test.localhost", Separator: "."},
 	}
 }
 
 // cluster has a Service and an Ingress for each sandbox.
-func (w *world) cluster() *cluster.Cluster { return cluster.New(w.client, w.config(), true) }
+func (w *world) cluster() *cluster.Cluster { return cluster.New(w.client, nil, w.config()) }
 
 // newRecord is a record that is not there yet.
 func newRecord(session string) *sandbox.Record {

@@ -13,9 +13,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
+	gateways "sigs.k8s.io/gateway-api/pkg/client/clientset/versioned"
 
 	"github.com/sandbar-io/sandbar/pkg/kube"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
+	"github.com/sandbar-io/sandbar/pkg/settings"
 	"github.com/sandbar-io/sandbar/services/provisioner/internal/objects"
 )
 
@@ -28,16 +30,16 @@ var (
 
 // Cluster reads and writes one namespace.
 type Cluster struct {
-	client  kubernetes.Interface
-	ns      string
-	objects objects.Config
-	ingress bool
+	client   kubernetes.Interface
+	gateways gateways.Interface
+	ns       string
+	objects  objects.Config
 }
 
-// New returns a cluster; ingress says whether each sandbox has a Service and an
-// Ingress.
-func New(client kubernetes.Interface, cfg objects.Config, ingress bool) *Cluster {
-	return &Cluster{client: client, ns: cfg.Namespace, objects: cfg, ingress: ingress}
+// New returns a cluster. The client of the Gateway API may be nil where sandboxes
+// have no HTTPRoutes.
+func New(client kubernetes.Interface, gw gateways.Interface, cfg objects.Config) *Cluster {
+	return &Cluster{client: client, gateways: gw, ns: cfg.Namespace, objects: cfg}
 }
 
 // Check says why a spec is not run here, or nil.
@@ -142,15 +144,32 @@ func (c *Cluster) Objects(ctx context.Context, record string) ([]sandbox.Object,
 	for i := range volumes.Items {
 		out = append(out, kube.ObjectOf(&volumes.Items[i], kube.KindVolume))
 	}
-	if !c.ingress {
-		return out, nil
+	routes, err := c.routes(ctx, opts)
+	return append(out, routes...), err
+}
+
+// routes lists Services and what leads to them.
+func (c *Cluster) routes(ctx context.Context, opts metav1.ListOptions) ([]sandbox.Object, error) {
+	if c.objects.RoutingMode == settings.ByRouter {
+		return nil, nil
 	}
+	var out []sandbox.Object
 	svcs, err := c.client.CoreV1().Services(c.ns).List(ctx, opts)
 	if err != nil {
 		return nil, fail(err, "list", "services")
 	}
 	for i := range svcs.Items {
 		out = append(out, kube.ObjectOf(&svcs.Items[i], kindService))
+	}
+	if c.objects.RoutingMode == settings.ByGatewayAPI {
+		list, err := c.gateways.GatewayV1().HTTPRoutes(c.ns).List(ctx, opts)
+		if err != nil {
+			return nil, fail(err, "list", "httproutes")
+		}
+		for i := range list.Items {
+			out = append(out, kube.ObjectOf(&list.Items[i], kindHTTPRoute))
+		}
+		return out, nil
 	}
 	ings, err := c.client.NetworkingV1().Ingresses(c.ns).List(ctx, opts)
 	if err != nil {
@@ -163,9 +182,10 @@ func (c *Cluster) Objects(ctx context.Context, record string) ([]sandbox.Object,
 }
 
 const (
-	kindPod     = "Pod"
-	kindService = "Service"
-	kindIngress = "Ingress"
+	kindPod       = "Pod"
+	kindService   = "Service"
+	kindIngress   = "Ingress"
+	kindHTTPRoute = "HTTPRoute"
 )
 
 // DeletePod deletes exactly this pod; one that is gone is fine.
@@ -192,6 +212,8 @@ func (c *Cluster) delete(ctx context.Context, kind, name, id string) error {
 		err = c.client.CoreV1().Services(c.ns).Delete(ctx, name, opts)
 	case kindIngress:
 		err = c.client.NetworkingV1().Ingresses(c.ns).Delete(ctx, name, opts)
+	case kindHTTPRoute:
+		err = c.gateways.GatewayV1().HTTPRoutes(c.ns).Delete(ctx, name, opts)
 	default:
 		return fmt.Errorf("delete: unknown kind %q", kind)
 	}

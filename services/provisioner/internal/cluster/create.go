@@ -11,6 +11,7 @@ import (
 
 	"github.com/sandbar-io/sandbar/pkg/kube"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
+	"github.com/sandbar-io/sandbar/pkg/settings"
 )
 
 // ours reports whether an object that is there already is this record's, so that
@@ -52,22 +53,39 @@ func (c *Cluster) CreatePod(ctx context.Context, r *sandbox.Record) (*sandbox.Po
 	return &out, nil
 }
 
-// CreateRoute makes Service and Ingress, where each sandbox has its own.
+// CreateRoute makes a Service and what leads to it, where each sandbox has its
+// own.
 func (c *Cluster) CreateRoute(ctx context.Context, r *sandbox.Record) error {
-	if !c.ingress {
+	if c.objects.RoutingMode == settings.ByRouter {
 		return nil
 	}
-	svc, ing := c.objects.Service(r), c.objects.Ingress(r)
-	svcs, ings := c.client.CoreV1().Services(c.ns), c.client.NetworkingV1().Ingresses(c.ns)
+	svc, svcs := c.objects.Service(r), c.client.CoreV1().Services(c.ns)
 	err := create(r, "services", svc.Name,
 		func() (metav1.Object, error) { return svcs.Create(ctx, svc, metav1.CreateOptions{}) },
 		func() (metav1.Object, error) { return svcs.Get(ctx, svc.Name, metav1.GetOptions{}) }, nil)
 	if err != nil {
 		return err
 	}
+	if c.objects.RoutingMode == settings.ByGatewayAPI {
+		return c.createHTTPRoutes(ctx, r)
+	}
+	ing, ings := c.objects.Ingress(r), c.client.NetworkingV1().Ingresses(c.ns)
 	return create(r, "ingresses", ing.Name,
 		func() (metav1.Object, error) { return ings.Create(ctx, ing, metav1.CreateOptions{}) },
 		func() (metav1.Object, error) { return ings.Get(ctx, ing.Name, metav1.GetOptions{}) }, nil)
+}
+
+func (c *Cluster) createHTTPRoutes(ctx context.Context, r *sandbox.Record) error {
+	api := c.gateways.GatewayV1().HTTPRoutes(c.ns)
+	for _, route := range c.objects.HTTPRoutes(r) {
+		err := create(r, "httproutes", route.Name,
+			func() (metav1.Object, error) { return api.Create(ctx, route, metav1.CreateOptions{}) },
+			func() (metav1.Object, error) { return api.Get(ctx, route.Name, metav1.GetOptions{}) }, nil)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // create makes an object; one that is there and ours is as good. The name says

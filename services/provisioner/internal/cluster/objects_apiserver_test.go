@@ -20,7 +20,9 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
+	"github.com/sandbar-io/sandbar/pkg/settings"
 	"github.com/sandbar-io/sandbar/services/provisioner/internal/cluster"
+	"github.com/sandbar-io/sandbar/services/provisioner/internal/objects"
 )
 
 // kinds is how each kind is made, and in which objects it shows.
@@ -201,19 +203,26 @@ func TestCollector(t *testing.T) {
 	}
 }
 
-func TestIngressMode(t *testing.T) {
+func inRouterMode(c objects.Config) objects.Config {
+	c.RoutingMode = settings.ByRouter
+	return c
+}
+
+func TestRoutingModes(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "baseline")
 	for name, tt := range map[string]struct {
-		ingress bool
-		want    []string
+		mode string
+		want []string
 	}{
-		"router":  {false, []string{"PersistentVolumeClaim"}},
-		"ingress": {true, []string{"Ingress", "PersistentVolumeClaim", "Service"}},
+		"router":  {settings.ByRouter, []string{"PersistentVolumeClaim"}},
+		"ingress": {settings.ByIngress, []string{"Ingress", "PersistentVolumeClaim", "Service"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := cluster.New(w.client, w.config(), tt.ingress)
+			cfg := w.config()
+			cfg.RoutingMode = tt.mode
+			c := cluster.New(w.client, nil, cfg)
 			r := w.record(name)
 			must(t, c.CreateVolume(t.Context(), r))
 			must(t, c.CreateRoute(t.Context(), r))
@@ -239,7 +248,7 @@ func TestNoVolume(t *testing.T) {
 	w := newWorld(t, "baseline")
 	cfg := w.config()
 	cfg.WorkspaceSize = resource.Quantity{}
-	c := cluster.New(w.client, cfg, false)
+	c := cluster.New(w.client, nil, inRouterMode(cfg))
 	r := w.record("s")
 	must(t, c.CreateVolume(t.Context(), r))
 	_, err := c.CreatePod(t.Context(), r)
@@ -370,7 +379,7 @@ func TestRefused(t *testing.T) {
 		w := newWorld(t, "baseline")
 		cfg := w.config()
 		cfg.RuntimeClass = "no-such-class"
-		_, err := cluster.New(w.client, cfg, false).CreatePod(t.Context(), w.record("s"))
+		_, err := cluster.New(w.client, nil, inRouterMode(cfg)).CreatePod(t.Context(), w.record("s"))
 		wants(t, err, sandbox.CodeForbidden, `RuntimeClass "no-such-class" not found`)
 	})
 	t.Run("a record that is too large", func(t *testing.T) {
@@ -391,7 +400,7 @@ func TestNotRefused(t *testing.T) {
 	w := newWorld(t, "baseline")
 	cfg := w.config()
 	cfg.ServiceAccount = "not-yet"
-	c := cluster.New(w.client, cfg, false)
+	c := cluster.New(w.client, nil, inRouterMode(cfg))
 	r := w.record("s")
 	if _, err := c.CreatePod(t.Context(), r); err == nil || cluster.Permanent(err) {
 		t.Fatalf("%v", err)
@@ -485,7 +494,7 @@ func TestRestricted(t *testing.T) {
 	}{"a user": {&id, true}, "the image's user, root not allowed": {nil, false}} {
 		cfg := w.config()
 		cfg.AllowRoot = tt.root
-		c := cluster.New(w.client, cfg, true)
+		c := cluster.New(w.client, nil, cfg)
 		r := w.record(name)
 		r.Spec.RunAsUser, r.Spec.RunAsGroup = tt.user, tt.user
 		for _, k := range kinds {

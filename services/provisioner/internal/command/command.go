@@ -103,12 +103,13 @@ func (r *Runner) Run(ctx context.Context, c sandbox.Command, seq uint64) (Outcom
 func (r *Runner) once(ctx context.Context, rec *sandbox.Record, c sandbox.Command, claim *claim) (Outcome, error) {
 	claim.last = rec
 	facts := sandbox.Facts{Sequence: claim.seq, Now: r.Now(), Omit: r.Omit}
-	if rec != nil && rec.Desired == sandbox.Running && (c.Verb == sandbox.Start || c.Verb == sandbox.Resume) {
+	if rec != nil && rec.Desired == sandbox.Running && wantsPod(c.Verb) {
 		pod, err := r.Cluster.Pod(ctx, sandbox.PodName(rec.RuntimeID, rec.Incarnation))
 		if err != nil {
 			return Outcome{}, err
 		}
-		facts.Failed = sandbox.Failed(rec, pod, r.Policy, facts.Now)
+		facts.Ending = sandbox.Ending(rec, pod)
+		facts.Failed = !facts.Ending && sandbox.Failed(rec, pod, r.Policy, facts.Now)
 	}
 	effect := sandbox.Decide(rec, c, facts)
 	silent := c.Bound()
@@ -122,7 +123,7 @@ func (r *Runner) once(ctx context.Context, rec *sandbox.Record, c sandbox.Comman
 	}
 	var before *sandbox.Record
 	if effect.Next != nil {
-		if specChanged(rec, effect.Next) {
+		if !facts.Ending && specChanged(rec, effect.Next) {
 			if err := r.Cluster.Check(&effect.Next.Spec); err != nil {
 				return Outcome{Err: err}, nil
 			}
@@ -145,14 +146,22 @@ func (r *Runner) once(ctx context.Context, rec *sandbox.Record, c sandbox.Comman
 		}
 	}
 	out, err := r.settle(ctx, rec)
-	if err != nil && cluster.Permanent(err) && (c.Verb == sandbox.Start || c.Verb == sandbox.Resume) {
-		if effect.Next == nil {
+	if err != nil && cluster.Permanent(err) && wantsPod(c.Verb) {
+		switch {
+		case c.Verb == sandbox.Reconcile: // the watcher asks again, as long as it is needed
+			return Outcome{Err: err, Record: rec, Silent: true}, r.tell(ctx, rec, err)
+		case effect.Next == nil:
 			return r.rollBackBegun(ctx, rec, err)
 		}
 		return r.rollBack(ctx, before, rec, err)
 	}
 	out.Silent = silent
 	return out, err
+}
+
+// wantsPod: what such a command does depends on the pod that is there.
+func wantsPod(v sandbox.Verb) bool {
+	return v == sandbox.Start || v == sandbox.Resume || v == sandbox.Reconcile
 }
 
 // specChanged: a start that brings a spec of its own. Anything else runs one that
@@ -237,6 +246,7 @@ func (r *Runner) show(ctx context.Context, rec *sandbox.Record, seen observed) (
 	return r.Views.Put(ctx, contract.ViewKey(rec.Tenant, rec.Name), views.Source{
 		Observe: func(prev *sandbox.View) sandbox.View {
 			v, _ := sandbox.Observe(rec, seen.pod, prev, seen.order, r.Policy, now)
+			v.Refused(seen.refusal)
 			return v
 		},
 		Live: func(ctx context.Context) (bool, error) {

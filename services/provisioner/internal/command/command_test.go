@@ -50,6 +50,10 @@ func TestVerbs(t *testing.T) {
 		{paused, sandbox.Stop, "stopped 1, 0 pods, 0 objects, stopped", ""},
 		{stopped, sandbox.Stop, "stopped 1, 0 pods, 0 objects, stopped", ""},
 		{none, sandbox.Stop, "no record, 0 pods, 0 objects", sandbox.CodeNotFound},
+		{ending, sandbox.Start, "running 2, 2 pods, 2 objects, starting", ""},
+		{ending, sandbox.Resume, "running 2, 2 pods, 2 objects, starting", ""},
+		{ending, sandbox.Pause, "paused 1, 1 pods, 2 objects, paused", ""},
+		{ending, sandbox.Stop, "stopped 1, 1 pods, 0 objects, stopped", ""},
 	} {
 		t.Run(fmt.Sprint(tt.verb, " when ", tt.from), func(t *testing.T) {
 			t.Parallel()
@@ -95,6 +99,8 @@ func TestPodHasTheRecordedSpec(t *testing.T) {
 		"start of a failed one":    {failed, sandbox.Start, "image-2"},
 		"resume of a failed one":   {failed, sandbox.Resume, "image-1"},
 		"start of one that is not": {none, sandbox.Start, "image-2"},
+		"start of an ending one":   {ending, sandbox.Start, "image-1"},
+		"resume of an ending one":  {ending, sandbox.Resume, "image-1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -133,6 +139,8 @@ func TestIdsAndKeys(t *testing.T) {
 		"start of a running, rotating":  {running, sandbox.Start, true, 1, all},
 		"start of a failed, rotating":   {failed, sandbox.Start, true, 1, all},
 		"resume of a failed, rotating":  {failed, sandbox.Resume, true, 2, kept{true, true, false, true, true}},
+		"resume of an ending, rotating": {ending, sandbox.Resume, true, 1, all},
+		"start of an ending, rotating":  {ending, sandbox.Start, true, 1, all},
 		"start after stop":              {stopped, sandbox.Start, false, 2, kept{}},
 		"start after stop, rotating":    {stopped, sandbox.Start, true, 2, kept{}},
 	} {
@@ -179,6 +187,7 @@ func TestCheckComesBeforeAnyWrite(t *testing.T) {
 		{stopped, sandbox.Start, true},
 		{failed, sandbox.Start, true},
 		{running, sandbox.Start, false}, // the recorded spec goes on
+		{ending, sandbox.Start, false},
 		{paused, sandbox.Start, false},
 		{paused, sandbox.Resume, false},
 		{running, sandbox.Stop, false},
@@ -229,6 +238,8 @@ func TestLate(t *testing.T) {
 		"stop runs late":                    {from: running, verb: sandbox.Stop, late: deadlinePassed, done: true},
 		"pause runs late":                   {from: running, verb: sandbox.Pause, late: passesWhileReading, done: true},
 		"a start of a running one is no go": {from: running, verb: sandbox.Start, late: deadlinePassed, done: true},
+		"a start of an ending one is no go": {from: ending, verb: sandbox.Start, late: deadlinePassed, done: true},
+		"an ending one, while reading":      {from: ending, verb: sandbox.Resume, late: passesWhileReading, code: sandbox.CodeExpired},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -605,6 +616,16 @@ func TestBoundCommands(t *testing.T) {
 			r.Generation--
 			_, _ = b.CreatePod(b.t.Context(), r)
 		}, "paused 1, 0 pods, 2 objects, paused", false},
+		"reconcile, the pod is ending": {ending, sandbox.Reconcile, nil, "running 2, 2 pods, 2 objects, starting", false},
+		"reconcile, another record's pod has the name": {running, sandbox.Reconcile, func(b *bench, _ *sandbox.Command) {
+			for _, p := range b.pods {
+				p.RecordUID = "before"
+			}
+		}, "running 2, 2 pods, 2 objects, starting", false},
+		"reconcile of a paused one whose pod is ending": {ending, sandbox.Reconcile, func(b *bench, c *sandbox.Command) {
+			b.do(sandbox.Pause)
+			c.Generation = b.record().Generation
+		}, "paused 1, 1 pods, 2 objects, paused", false},
 		"reconcile of an older generation": {running, sandbox.Reconcile, func(_ *bench, c *sandbox.Command) { c.Generation-- }, "running 1, 1 pods, 2 objects, starting", true},
 		"the clock's pause":                {running, sandbox.Pause, nil, "paused 1, 0 pods, 2 objects, paused", false},
 		"the clock's stop":                 {paused, sandbox.Stop, nil, "stopped 1, 0 pods, 0 objects, stopped", false},

@@ -17,11 +17,17 @@ type observed struct {
 	pod   *sandbox.Pod // of the record's incarnation
 	order uint64       // of the list, for a view without a pod
 	pods  int          // of this record's UID, ending ones included
+
+	refusal string // why there is no pod; "" where that is not known
 }
 
-// endingWait is how often converge looks whether an object whose name it needs
-// has ended.
-const endingWait = 200 * time.Millisecond
+const (
+	// endingWait is how often converge looks whether what is in its way has ended.
+	endingWait = 200 * time.Millisecond
+	// roomWait is how long it waits for room that its own ending pods take. The
+	// client, who waits 8 s, is answered within it.
+	roomWait = 5 * time.Second
+)
 
 // converge makes the objects follow the record: it creates what is wanted and
 // deletes what is not. It is the only code that touches pods, volumes, Services
@@ -30,10 +36,14 @@ func (r *Runner) converge(ctx context.Context, rec *sandbox.Record) (observed, e
 	var created *sandbox.Pod
 	if rec.Desired == sandbox.Running {
 		var err error
-		if created, err = r.create(ctx, rec); err != nil {
+		created, err = r.create(ctx, rec)
+		if sandbox.CodeOf(err) == sandbox.CodeQuota && rec.Incarnation > 1 {
+			created, err = r.replace(ctx, rec, err)
+		}
+		if err != nil {
 			return observed{}, err
 		}
-		if rec.Incarnation == 1 && rec.KeyNumber == 1 && created.Generation == rec.Generation {
+		if rec.Incarnation == 1 && rec.KeyNumber == 1 && created != nil && created.Generation == rec.Generation {
 			// Its first pod, just made or made by an earlier attempt of the same
 			// generation: nothing older can be there.
 			return observed{pod: created, order: created.Order, pods: 1}, nil
@@ -42,7 +52,9 @@ func (r *Runner) converge(ctx context.Context, rec *sandbox.Record) (observed, e
 	return r.clean(ctx, rec)
 }
 
-// create makes volume, pod and route at the same time.
+// create makes volume, pod and route at the same time. The pod is nil where one
+// that is ending has its name: that may never be over, and the watcher asks for
+// the next incarnation.
 func (r *Runner) create(ctx context.Context, rec *sandbox.Record) (*sandbox.Pod, error) {
 	var pod *sandbox.Pod
 	g, gctx := errgroup.WithContext(ctx)
@@ -54,17 +66,42 @@ func (r *Runner) create(ctx context.Context, rec *sandbox.Record) (*sandbox.Pod,
 		defer failpoint.Hit("provisioner/after-route")
 		return untilEnded(gctx, func() error { return r.Cluster.CreateRoute(gctx, rec) })
 	})
-	g.Go(func() error {
+	g.Go(func() (err error) {
 		defer failpoint.Hit("provisioner/after-pod")
-		return untilEnded(gctx, func() (err error) {
-			pod, err = r.Cluster.CreatePod(gctx, rec)
-			return err
-		})
+		pod, err = r.Cluster.CreatePod(gctx, rec)
+		if errors.Is(err, cluster.ErrEnding) {
+			return nil
+		}
+		return err
 	})
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
 	return pod, nil
+}
+
+// replace deletes the pods of earlier incarnations first, where a quota has no
+// room for both: it counts a pod until it is gone.
+func (r *Runner) replace(ctx context.Context, rec *sandbox.Record, refusal error) (*sandbox.Pod, error) {
+	wait, cancel := context.WithTimeout(ctx, roomWait)
+	defer cancel()
+	t := time.NewTicker(endingWait)
+	defer t.Stop()
+	for {
+		left, err := r.clean(ctx, rec)
+		if err != nil {
+			return nil, err
+		}
+		pod, err := r.create(ctx, rec)
+		if sandbox.CodeOf(err) != sandbox.CodeQuota || left.pods == 0 {
+			return pod, err
+		}
+		select {
+		case <-t.C:
+		case <-wait.Done():
+			return nil, refusal
+		}
+	}
 }
 
 // untilEnded tries again while an object of the name is ending, as long as the

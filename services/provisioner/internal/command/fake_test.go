@@ -490,6 +490,7 @@ const (
 	failed  situation = "failed"
 	paused  situation = "paused"
 	stopped situation = "stopped"
+	ending  situation = "ending" // runs, and its pod ends without an end
 )
 
 func inSituation(t *testing.T, s situation) *bench {
@@ -514,6 +515,10 @@ func inSituationOf(t *testing.T, s situation, limits *sandbox.Limits) *bench {
 	case failed:
 		for _, p := range b.pods {
 			p.Phase, p.Reason = "Failed", "Evicted"
+		}
+	case ending:
+		for _, p := range b.pods {
+			p.Terminating = true
 		}
 	case none, running:
 	}

@@ -280,8 +280,8 @@ func TestRollBackFails(t *testing.T) {
 	}
 }
 
-// An object of the name is ending: converge waits until it is gone, as long as
-// the attempt lasts.
+// A volume or a route of the name is ending: converge waits until it is gone, as
+// long as the attempt lasts.
 func TestEnding(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -289,10 +289,8 @@ func TestEnding(t *testing.T) {
 		after time.Duration // until it is gone
 		gone  bool
 	}{
-		"the pod, for 3 s":      {createPod, 3 * time.Second, true},
 		"the volume, for 19 s":  {createVolume, 19 * time.Second, true},
 		"the route, for 100 ms": {createRoute, 100 * time.Millisecond, true},
-		"the pod, too long":     {createPod, time.Hour, false},
 		"the volume, too long":  {createVolume, time.Hour, false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -304,7 +302,7 @@ func TestEnding(t *testing.T) {
 				defer cancel()
 				b.before[tt.kind] = func(int) error {
 					if time.Since(began) < tt.after {
-						return fmt.Errorf("pods x: %w", cluster.ErrEnding)
+						return fmt.Errorf("volumes x: %w", cluster.ErrEnding)
 					}
 					return nil
 				}
@@ -324,5 +322,178 @@ func TestEnding(t *testing.T) {
 				b.is("running 2, 1 pods, 2 objects, starting")
 			})
 		})
+	}
+}
+
+// A pod of the name is ending, and was not when the record was read: the command
+// is answered at once, and the watcher's reconcile brings the next incarnation,
+// whether the pod ever ends or not.
+func TestPodEndsMeanwhile(t *testing.T) {
+	t.Parallel()
+	b := inSituation(t, running)
+	b.linger = true
+	b.after[getPod] = func(int) error {
+		b.fake.mu.Lock()
+		defer b.fake.mu.Unlock()
+		for _, p := range b.pods {
+			p.Terminating, p.Order = true, b.next()
+		}
+		return nil
+	}
+	out := b.do(sandbox.Start)
+	if out.View.Status != sandbox.StatusStarting || out.View.PodStatus != sandbox.PodNotFound {
+		t.Errorf("%+v", out.View)
+	}
+	b.is("running 1, 1 pods, 2 objects, starting")
+	b.forget()
+	if out, err := b.Run(t.Context(), b.bound(sandbox.Reconcile), 1); err != nil || out.Err != nil {
+		t.Fatalf("%v, %+v", err, out)
+	}
+	b.is("running 2, 2 pods, 2 objects, starting")
+	if v := b.views[viewKey]; v.Incarnation != 2 || v.PodStatus != sandbox.PodPending {
+		t.Errorf("%+v", v)
+	}
+}
+
+// A quota that has room for one counts what is to be replaced: that goes first.
+func TestQuotaHasRoomForOne(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		from  situation
+		verb  sandbox.Verb
+		takes time.Duration // until a deleted pod is gone
+		done  bool
+		left  int // pods
+	}{
+		"start of a failed one":                {failed, sandbox.Start, 0, true, 1},
+		"resume of a failed one":               {failed, sandbox.Resume, 3 * time.Second, true, 1},
+		"resume while the paused pod ends":     {paused, sandbox.Resume, 3 * time.Second, true, 1},
+		"resume while it does not end":         {paused, sandbox.Resume, time.Hour, false, 1},
+		"start of one whose pod does not end":  {ending, sandbox.Start, time.Hour, false, 1},
+		"start of a failed one that stays on":  {failed, sandbox.Start, time.Hour, false, 1},
+		"start of one whose pod ends in a bit": {ending, sandbox.Start, 4 * time.Second, true, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t)
+				b.do(sandbox.Start)
+				b.linger = true
+				switch tt.from {
+				case paused:
+					b.do(sandbox.Pause)
+				case failed:
+					for _, p := range b.pods {
+						p.Phase, p.Reason = "Failed", "Evicted"
+					}
+				case ending:
+					for _, p := range b.pods {
+						p.Terminating = true
+					}
+				case none, running, stopped:
+				}
+				b.forget()
+				began := time.Now()
+				b.before[createPod] = func(int) error {
+					b.fake.mu.Lock()
+					defer b.fake.mu.Unlock()
+					if len(b.pods) > 0 && time.Since(began) >= tt.takes {
+						for name, p := range b.pods {
+							if p.Terminating {
+								delete(b.pods, name)
+							}
+						}
+					}
+					if len(b.pods) > 0 {
+						return noRoom
+					}
+					return nil
+				}
+				c, seq := b.command(tt.verb)
+				out, err := b.Run(t.Context(), c, seq)
+				if took := time.Since(began); err != nil || (out.Err == nil) != tt.done || took > 6*time.Second {
+					t.Errorf("after %v: %v, %+v", took, err, out)
+				}
+				if sandbox.CodeOf(out.Err) != sandbox.CodeQuota && !tt.done || len(b.pods) != tt.left {
+					t.Errorf("%v; %s", out.Err, b.world())
+				}
+			})
+		})
+	}
+}
+
+// Who is to run and gets no pod is shown with the words of the refusal, as long
+// as there is none; then it runs.
+func TestRefusalIsTold(t *testing.T) {
+	t.Parallel()
+	for name, refuse := range map[string]func(b *bench) error{
+		"reconcile of one that lost its pod": func(b *bench) error {
+			clear(b.pods)
+			out, err := b.Run(t.Context(), b.bound(sandbox.Reconcile), 1)
+			if !out.Silent {
+				t.Errorf("%+v", out)
+			}
+			return errors.Join(err, out.Err)
+		},
+		"start of one that lost its pod": func(b *bench) error {
+			clear(b.pods)
+			c, seq := b.command(sandbox.Start)
+			out, err := b.Run(t.Context(), c, seq)
+			return errors.Join(err, out.Err)
+		},
+		"start of one that failed": func(b *bench) error {
+			for _, p := range b.pods {
+				p.Phase, p.Reason = "Failed", "Evicted"
+			}
+			c, seq := b.command(sandbox.Start)
+			out, err := b.Run(t.Context(), c, seq)
+			return errors.Join(err, out.Err)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := inSituation(t, running)
+			b.pass(time.Hour)
+			b.before[createPod] = always(fmt.Errorf("create: %w", noRoom))
+			if err := refuse(b); sandbox.CodeOf(err) != sandbox.CodeQuota {
+				t.Fatalf("%v", err)
+			}
+			v := b.views[viewKey]
+			if v.Status != sandbox.StatusStarting || v.PodStatus != sandbox.PodNotFound || v.StatusDetail != noRoom.Message {
+				t.Errorf("%+v", v)
+			}
+			// What the watcher sees changes nothing.
+			if again, _ := sandbox.Observe(b.record(), nil, v, v.Order+1, b.Policy, b.now()); again.StatusDetail != noRoom.Message {
+				t.Errorf("%+v", again)
+			}
+			b.forget()
+			if out, err := b.Run(t.Context(), b.bound(sandbox.Reconcile), 1); err != nil || out.Err != nil {
+				t.Fatalf("%v, %+v", err, out)
+			}
+			if v := b.views[viewKey]; v.PodStatus != sandbox.PodPending || v.StatusDetail != "" {
+				t.Errorf("%+v", v)
+			}
+		})
+	}
+}
+
+// A later command has the record by the time the refusal is to be told.
+func TestRefusalIsNotToldOfAnother(t *testing.T) {
+	t.Parallel()
+	b := inSituation(t, running)
+	clear(b.pods)
+	c := b.bound(sandbox.Reconcile)
+	b.before[createPod] = always(noRoom)
+	b.before[listPods] = func(n int) error {
+		if n == 1 {
+			b.do(sandbox.Pause)
+		}
+		return nil
+	}
+	if out, err := b.Run(t.Context(), c, 1); err != nil || sandbox.CodeOf(out.Err) != sandbox.CodeQuota {
+		t.Fatalf("%v, %+v", err, out)
+	}
+	if v := b.views[viewKey]; v.Status != sandbox.StatusPaused || v.StatusDetail != "" {
+		t.Errorf("%+v", v)
 	}
 }

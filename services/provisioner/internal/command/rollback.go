@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
+	"github.com/sandbar-io/sandbar/pkg/views"
 	"github.com/sandbar-io/sandbar/services/provisioner/internal/cluster"
 )
 
@@ -20,7 +21,7 @@ func (r *Runner) rollBack(ctx context.Context, before, rec *sandbox.Record, caus
 	case before.Desired == sandbox.Paused:
 		back = sandbox.Paused
 	default:
-		return Outcome{Err: cause}, nil
+		return Outcome{Err: cause, Record: rec}, r.tell(ctx, rec, cause)
 	}
 	for range rounds {
 		next := rec.Clone()
@@ -69,11 +70,30 @@ func (r *Runner) rollBackBegun(ctx context.Context, rec *sandbox.Record, cause e
 		return Outcome{}, err
 	}
 	if pod != nil || r.Now().Sub(rec.ChangedAt) > sandbox.PurgeAfter {
-		return Outcome{Err: cause}, nil
+		return Outcome{Err: cause, Record: rec}, r.tell(ctx, rec, cause)
 	}
 	before := &sandbox.Record{Desired: sandbox.Paused}
 	if rec.CreatedAt.Equal(rec.ChangedAt) { // the generation made the sandbox
 		before.Desired = sandbox.Stopped
 	}
 	return r.rollBack(ctx, before, rec, cause)
+}
+
+// tell shows what a sandbox waits for that is to run and gets no pod: the words
+// of the refusal.
+func (r *Runner) tell(ctx context.Context, rec *sandbox.Record, cause error) error {
+	pods, order, err := r.Cluster.Pods(ctx, rec.Name)
+	if err != nil {
+		return err
+	}
+	seen := observed{order: order, refusal: sandbox.MessageOf(cause)}
+	for i := range pods {
+		if p := &pods[i]; p.RecordUID == rec.UID && p.RuntimeID == rec.RuntimeID && p.Incarnation == rec.Incarnation {
+			seen.pod = p
+		}
+	}
+	if _, err = r.show(ctx, rec, seen); errors.Is(err, views.ErrMoved) {
+		return nil // whoever moved it shows it
+	}
+	return err
 }

@@ -107,6 +107,10 @@ func (k *walk) clusterActs(add adder) {
 	for i := range pods {
 		p := &pods[i]
 		switch {
+		case k.stuck[p.UID]:
+			if !k.forever {
+				add(1, func() error { delete(k.stuck, p.UID); return nil }, "the node of pod %d is back", p.Incarnation)
+			}
 		case p.Terminating:
 			add(2, func() error { return k.gone(k.ctx, p) }, "pod %d ends", p.Incarnation)
 		case live == nil || live.UID != p.RecordUID:
@@ -159,6 +163,7 @@ func (k *walk) faults(add adder) {
 			add(1, func() error { k.failing--; return k.setFailed(k.ctx, p) }, "pod %d fails", p.Incarnation)
 		}
 	}
+	k.evictions(add)
 	for i, w := range k.watchers {
 		if k.restarts == 0 {
 			break
@@ -182,6 +187,23 @@ func (k *walk) faults(add adder) {
 			k.made, err = k.created(k.ctx)
 			return err
 		}, "NATS loses the bucket")
+	}
+}
+
+// evictions are what takes a pod away that its record wants: with a grace
+// period, or for as long as its node is lost.
+func (k *walk) evictions(add adder) {
+	for i := range k.snap.pods {
+		p := &k.snap.pods[i]
+		if p.Terminating || !p.Scheduled {
+			continue
+		}
+		if k.evicting > 0 {
+			add(1, func() error { k.evicting--; return k.evict(k.ctx, p) }, "pod %d is evicted", p.Incarnation)
+		}
+		if k.lost > 0 {
+			add(1, func() error { k.lost--; k.stuck[p.UID] = true; return k.evict(k.ctx, p) }, "pod %d is lost with its node", p.Incarnation)
+		}
 	}
 }
 

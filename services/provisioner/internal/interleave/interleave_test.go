@@ -72,6 +72,10 @@ var rules = []struct {
 		scenario{verbs: []sandbox.Verb{s}, wipes: 1,
 			guide: []string{`answers start`, `loses the bucket`, `marks the bucket complete`, `gateway 0 sees the new bucket`},
 			holds: []hold{{`sees the record`, 0}, {`w0 looks`, 0}}}},
+	{"a pod that is ending is replaced by the next incarnation's", sandbox.OmitReplaceEnding, []string{"one"},
+		scenario{verbs: []sandbox.Verb{s, s}, lost: 1, forever: true,
+			guide: []string{`asks gateway 0 to start`, `answers start#0`, `is lost with its node`, `asks gateway 1 to start`, `answers start#1`},
+			holds: []hold{{`client asks`, 0}, {`is lost with`, 0}}}},
 	{"an absent key is created only for a live record", sandbox.OmitLiveKeyCreate, []string{"phantom", "back"},
 		scenario{verbs: []sandbox.Verb{s, x, s}, watchers: 2,
 			guide: []string{`asks gateway 0 to start`, `answers start`, `w1 looks`, `asks gateway 0 to stop`, `deletes the record`, `w0 deletes the key`, `w1 looks`},
@@ -118,7 +122,7 @@ func TestProtocolHolds(t *testing.T) {
 	}
 	steps, first := 0, seedOf(t)
 	begin := time.Now()
-	all := []scenario{{redelivered: 2, killed: 2, lostAcks: 1, vanishing: 1, failing: 1, wipes: 1, late: 1, restarts: 1, watchers: 2, clocks: 1, slow: 50}}
+	all := []scenario{{redelivered: 2, killed: 2, lostAcks: 1, vanishing: 1, failing: 1, evicting: 1, lost: 1, wipes: 1, late: 1, restarts: 1, watchers: 2, clocks: 1, slow: 50}}
 	all = append(all, scenario{limited: true, clocks: 2, redelivered: 2, killed: 2, lostAcks: 1, failing: 1, late: 1, watchers: 2, slow: 50})
 	for _, rule := range rules {
 		all = append(all, rule.scenario)

@@ -29,12 +29,15 @@ type scenario struct {
 	lostAcks    int
 	vanishing   int // pods
 	failing     int
+	evicting    int // pods that are deleted with a grace period
+	lost        int // and on a node that does not answer
 	wipes       int
 	late        int // deadlines that pass
 	restarts    int // of watchers
 	watchers    int
 	clocks      int  // pauses that a watcher's clock sends
 	limited     bool // all clients come with a key that may run one sandbox
+	forever     bool // no lost node comes back
 	omit        sandbox.Omit
 	// slow is the chance in percent that the first worker is not chosen though
 	// it could move: it becomes the slow one that others overtake.
@@ -138,8 +141,9 @@ type walk struct {
 	fault    error
 	nextID   int
 	snap     snapshot
-	guided   int  // how much of the guide is done
-	died     bool // a provisioner has
+	guided   int             // how much of the guide is done
+	died     bool            // a provisioner has
+	stuck    map[string]bool // UIDs of pods that end only when their node is back
 }
 
 var patterns sync.Map
@@ -189,7 +193,7 @@ func (w *world) walk(ctx context.Context, s scenario, seed uint64) (trace []stri
 	defer cancel()
 	k := &walk{
 		world: w, scenario: s, ctx: ctx, rnd: rand.New(rand.NewPCG(seed, 1)), now: time.Now(), seed: seed,
-		sess: fmt.Sprintf("walk-%d-%d", seed, time.Now().UnixNano()), complete: map[time.Time]bool{},
+		sess: fmt.Sprintf("walk-%d-%d", seed, time.Now().UnixNano()), complete: map[time.Time]bool{}, stuck: map[string]bool{},
 		workers: make([]*worker, workers),
 	}
 	k.name = sandbox.RecordName(tenant, k.sess)

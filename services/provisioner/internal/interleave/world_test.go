@@ -23,6 +23,7 @@ import (
 	"github.com/sandbar-io/sandbar/pkg/kube"
 	"github.com/sandbar-io/sandbar/pkg/natsx"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
+	"github.com/sandbar-io/sandbar/pkg/settings"
 	"github.com/sandbar-io/sandbar/pkg/views"
 	"github.com/sandbar-io/sandbar/services/provisioner/internal/cluster"
 	"github.com/sandbar-io/sandbar/services/provisioner/internal/objects"
@@ -75,7 +76,7 @@ func newWorld(t *testing.T) *world {
 	sealer, err := contract.NewSealer(base64.StdEncoding.EncodeToString(make([]byte, 32)))
 	must(t, err)
 	w := &world{client: client, ns: ns.Name, conn: conn, sealer: sealer}
-	w.truth = cluster.New(client, w.config(), false)
+	w.truth = cluster.New(client, nil, w.config())
 	w.store = views.NewStore(conn.JS, sealer, 0)
 	return w
 }
@@ -85,8 +86,9 @@ func (w *world) config() objects.Config {
 	return objects.Config{
 		Namespace: w.ns, CPURequest: one, CPULimit: one, MemoryRequest: resource.MustParse("1Gi"), MemoryLimit: resource.MustParse("1Gi"),
 		WorkspaceSize: resource.MustParse("1Gi"), WorkspacePath: "/workspace", AccessMode: corev1.ReadWriteOncePod,
-		Capabilities: objects.ProfileAuto, Ports: sandbox.DefaultPorts,
-		URLs: sandbox.URLPattern{Scheme: "http", BaseDomain: "test.localhost", Separator: "."},
+		TerminationGrace: 10 * time.Second, // 0: no pod would ever be ending
+		Capabilities:     objects.ProfileAuto, Ports: sandbox.DefaultPorts,
+		RoutingMode: settings.ByRouter, URLs: sandbox.URLPattern{Scheme: "http", BaseDomain: "test.localhost", Separator: "."},
 	}
 }
 
@@ -120,6 +122,16 @@ func (w *world) setFailed(ctx context.Context, p *sandbox.Pod) error {
 func (w *world) status(ctx context.Context, p *sandbox.Pod, patch string) error {
 	_, err := w.client.CoreV1().Pods(w.ns).Patch(ctx, p.Name, types.StrategicMergePatchType, []byte(patch), metav1.PatchOptions{}, "status")
 	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+// evict has a pod deleted, with its grace period.
+func (w *world) evict(ctx context.Context, p *sandbox.Pod) error {
+	uid := types.UID(p.UID)
+	err := w.client.CoreV1().Pods(w.ns).Delete(ctx, p.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}})
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
 		return nil
 	}
 	return err

@@ -3,6 +3,7 @@ package objects
 import (
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -68,6 +69,11 @@ func (c Config) idleTimeout(r *sandbox.Record) time.Duration {
 // defaults stand where the client sent nothing.
 func (c Config) defaults() map[string]string {
 	out := map[string]string{}
+	if !c.WorkspaceSize.IsZero() {
+		// Else the agent server keeps settings, profiles and secrets in its home, which a
+		// pause takes away. The folder is the one that older versions take by themselves.
+		out["OH_PERSISTENCE_DIR"] = path.Join(c.WorkspacePath, ".openhands")
+	}
 	if c.AppServerURL != "" {
 		out["OH_WEBHOOKS_0_BASE_URL"] = strings.TrimSuffix(c.AppServerURL, "/") + "/api/v1/webhooks"
 	}

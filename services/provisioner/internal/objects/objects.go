@@ -48,6 +48,8 @@ type Config struct {
 	AppServerPublic string
 	IdleTimeout     time.Duration // told to the sandbox
 
+	RoutingMode        string // of pkg/settings; what a sandbox's route is made of
+	Gateway            Gateway
 	IngressClass       string
 	IngressAnnotations map[string]string
 	IngressTLSSecret   string
@@ -58,7 +60,7 @@ type Profile string
 
 // The profiles.
 const (
-	ProfileAuto       Profile = "auto"       // restricted, but baseline for a sandbox that asked to run as root
+	ProfileAuto       Profile = "auto"       // restricted, but baseline for a sandbox that may be root
 	ProfileRestricted Profile = "restricted" // none
 	ProfileBaseline   Profile = "baseline"   // what a package manager running as root needs
 	ProfileRuntime    Profile = "runtime"    // the container runtime's own default set
@@ -222,7 +224,7 @@ func (c Config) capabilities(s *sandbox.Spec) *corev1.Capabilities {
 	profile := c.Capabilities
 	if profile == ProfileAuto {
 		profile = ProfileRestricted
-		if s.RunAsUser != nil && *s.RunAsUser == 0 {
+		if c.mayBeRoot(s) {
 			profile = ProfileBaseline
 		}
 	}
@@ -234,6 +236,16 @@ func (c Config) capabilities(s *sandbox.Spec) *corev1.Capabilities {
 	case ProfileAuto, ProfileRestricted:
 	}
 	return &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}}
+}
+
+// mayBeRoot is also true of a spec that leaves the user to the image: the legacy
+// client names none, and its image starts as root and becomes another user by su. An
+// image that is not root gains nothing by it, as it may not gain privileges.
+func (c Config) mayBeRoot(s *sandbox.Spec) bool {
+	if s.RunAsUser == nil {
+		return c.AllowRoot
+	}
+	return *s.RunAsUser == 0
 }
 
 func (c Config) resources(factor int) corev1.ResourceRequirements {

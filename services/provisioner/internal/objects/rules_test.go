@@ -64,7 +64,7 @@ func TestServerSetsNothingElse(t *testing.T) {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	want := []string{"OH_RUNTIME_IDLE_TIMEOUT_SECONDS", "OH_SECRET_KEY", "OH_VSCODE_PORT", "RUNTIME_ID", "RUNTIME_URL", "SESSION_API_KEY", "VSCODE_PORT"}
+	want := []string{"OH_PERSISTENCE_DIR", "OH_RUNTIME_IDLE_TIMEOUT_SECONDS", "OH_SECRET_KEY", "OH_VSCODE_PORT", "RUNTIME_ID", "RUNTIME_URL", "SESSION_API_KEY", "VSCODE_PORT"}
 	if !slices.Equal(names, want) {
 		t.Errorf("%v", names)
 	}
@@ -141,6 +141,37 @@ func TestDefaultsWhereAbsent(t *testing.T) {
 				if ok != (want != "-") || ok && got != want {
 					t.Errorf("%s is %q (%v), want %q", name, got, ok, want)
 				}
+			}
+		})
+	}
+}
+
+// What the agent server keeps must lie on the volume, or a pause takes it.
+func TestPersistenceIsOnTheVolume(t *testing.T) {
+	t.Parallel()
+	const name = "OH_PERSISTENCE_DIR"
+	for what, tt := range map[string]struct {
+		path string // "": no volume
+		sent map[string]string
+		want string
+	}{
+		"the volume":       {path: "/workspace", want: "/workspace/.openhands"},
+		"another path":     {path: "/data/", want: "/data/.openhands"},
+		"the client's own": {path: "/workspace", sent: map[string]string{name: "/workspace/mine"}, want: "/workspace/mine"},
+		"no volume":        {},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			c := plain()
+			if c.WorkspacePath = tt.path; tt.path == "" {
+				c.WorkspaceSize = resource.Quantity{}
+			}
+			s := minimal()
+			s.Environment = tt.sent
+			r := recordOf(c, s)
+			env, _ := run(t, podOf(t, c, r), r)
+			if got, ok := env[name]; got != tt.want || ok != (tt.want != "") {
+				t.Errorf("%s is %q (%v), want %q", name, got, ok, tt.want)
 			}
 		})
 	}
@@ -366,20 +397,22 @@ func TestCapabilities(t *testing.T) {
 	const none, some, runtimes = "drop ALL", "drop ALL, add CHOWN,DAC_OVERRIDE,FOWNER,FSETID,KILL,NET_BIND_SERVICE,SETGID,SETUID", "the runtime's"
 	for name, tt := range map[string]struct {
 		profile objects.Profile
+		root    bool
 		user    *int64
 		want    string
 	}{
-		"auto, a user":        {objects.ProfileAuto, ptr[int64](10001), none},
-		"auto, root":          {objects.ProfileAuto, ptr[int64](0), some},
-		"auto, the image's":   {objects.ProfileAuto, nil, none},
-		"restricted, root":    {objects.ProfileRestricted, ptr[int64](0), none},
-		"baseline, a user":    {objects.ProfileBaseline, ptr[int64](10001), some},
-		"runtime, root":       {objects.ProfileRuntime, ptr[int64](0), runtimes},
-		"runtime, no user":    {objects.ProfileRuntime, nil, runtimes},
-		"restricted, no user": {objects.ProfileRestricted, nil, none},
+		"auto, a user":                       {objects.ProfileAuto, true, ptr[int64](10001), none},
+		"auto, root":                         {objects.ProfileAuto, true, ptr[int64](0), some},
+		"auto, the image's":                  {objects.ProfileAuto, true, nil, some},
+		"auto, the image's, and root is not": {objects.ProfileAuto, false, nil, none},
+		"restricted, root":                   {objects.ProfileRestricted, true, ptr[int64](0), none},
+		"baseline, a user":                   {objects.ProfileBaseline, true, ptr[int64](10001), some},
+		"runtime, root":                      {objects.ProfileRuntime, true, ptr[int64](0), runtimes},
+		"runtime, no user":                   {objects.ProfileRuntime, true, nil, runtimes},
+		"restricted, no user":                {objects.ProfileRestricted, true, nil, none},
 	} {
 		c := plain()
-		c.Capabilities = tt.profile
+		c.Capabilities, c.AllowRoot = tt.profile, tt.root
 		s := minimal()
 		s.RunAsUser = tt.user
 		sc := podOf(t, c, recordOf(c, s)).Spec.Containers[0].SecurityContext

@@ -24,6 +24,7 @@ func (o *Observer) observe(ctx context.Context, key string, seen podwatch.Seen, 
 	if sandbox.Failed(r, pod, o.cfg.Policy, now) {
 		pod.Logs, known = o.logs.Tail(ctx, key, pod)
 	}
+	o.reached(key, r, pod, m)
 	var again time.Time
 	p, err := o.views.Put(ctx, key, views.Source{
 		Observe: func(prev *sandbox.View) sandbox.View {
@@ -41,6 +42,7 @@ func (o *Observer) observe(ctx context.Context, key string, seen podwatch.Seen, 
 	failpoint.Hit("watcher/after-view-write")
 	o.know(key, p.Revision)
 	ps.settle(key, p.Created)
+	o.route(key, r, pod, m, p.View)
 	if err := o.events.Publish(ctx, p.View); err != nil {
 		return time.Time{}, err
 	}

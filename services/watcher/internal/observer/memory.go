@@ -13,6 +13,7 @@ type memory struct {
 	generation int64
 	since      time.Time // when this generation was first seen, by our own clock
 	ran        int64     // the last incarnation that was seen to have a pod
+	verified   string    // UID of the last pod whose route was seen verified
 	judged     time.Time // the list of objects that was last looked at
 	drift      nag
 	purge      nag

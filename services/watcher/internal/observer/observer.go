@@ -58,6 +58,8 @@ type Config struct {
 	PurgeAfter time.Duration
 	Clocks     sandbox.Clocks // where neither client nor key asked for others
 	Workers    int
+	// Routes asks public URLs, where Policy.VerifyRoute is set; else nil.
+	Routes Routes
 }
 
 // A look that failed is done again, at first after minRetry. One that is due
@@ -200,6 +202,9 @@ func (o *Observer) know(key string, revision uint64) {
 }
 
 func (o *Observer) forget(key string) {
+	if o.cfg.Routes != nil {
+		o.cfg.Routes.Drop(key)
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	delete(o.revisions, key)

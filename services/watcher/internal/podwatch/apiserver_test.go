@@ -22,6 +22,7 @@ import (
 
 	"github.com/sandbar-io/sandbar/pkg/kube"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
+	"github.com/sandbar-io/sandbar/pkg/settings"
 	"github.com/sandbar-io/sandbar/services/watcher/internal/faults"
 	"github.com/sandbar-io/sandbar/services/watcher/internal/podwatch"
 	"github.com/sandbar-io/sandbar/services/watcher/internal/testbed"
@@ -97,7 +98,7 @@ func newBench(t *testing.T, every time.Duration) *bench {
 	cfg := rest.CopyConfig(b.k8s.Config)
 	cfg.Wrap(func(rt http.RoundTripper) http.RoundTripper { b.net.next = rt; return b.net })
 	b.w = podwatch.New(kubernetes.NewForConfigOrDie(cfg), metadata.NewForConfigOrDie(cfg), podwatch.Config{
-		Namespace: b.k8s.Namespace, Routes: true, CheckEvery: every, CheckAgain: 300 * time.Millisecond, Restarts: func() { b.restarts.Add(1) },
+		Namespace: b.k8s.Namespace, RoutingMode: settings.ByIngress, CheckEvery: every, CheckAgain: 300 * time.Millisecond, Restarts: func() { b.restarts.Add(1) },
 		Faults: faults.New(),
 	}, zap.NewNop())
 	b.w.Subscribe(func(key string) { b.told.Store(key, true) })

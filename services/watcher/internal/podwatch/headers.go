@@ -11,6 +11,7 @@ import (
 
 	"github.com/sandbar-io/sandbar/pkg/kube"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
+	"github.com/sandbar-io/sandbar/pkg/settings"
 )
 
 // kind is one of the kinds that are only listed, never watched.
@@ -25,7 +26,14 @@ var (
 	volumes        = kind{kube.KindVolume, schema.GroupVersionResource{Version: "v1", Resource: "persistentvolumeclaims"}}
 	services       = kind{"Service", schema.GroupVersionResource{Version: "v1", Resource: "services"}}
 	ingresses      = kind{"Ingress", schema.GroupVersionResource{Group: "networking.k8s.io", Version: "v1", Resource: "ingresses"}}
+	httpRoutes     = kind{"HTTPRoute", schema.GroupVersionResource{Group: "gateway.networking.k8s.io", Version: "v1", Resource: "httproutes"}}
 )
+
+// routes are the kinds of objects that lead to a sandbox, by ROUTING_MODE.
+var routes = map[string][]kind{
+	settings.ByIngress:    {services, ingresses},
+	settings.ByGatewayAPI: {services, httpRoutes},
+}
 
 // list reads the metadata of all objects of a kind, most recent, page by page.
 func list(ctx context.Context, r metadata.ResourceInterface, selector string, each func(metav1.Object)) (listing, error) {
@@ -56,7 +64,7 @@ func headers(ctx context.Context, r metadata.ResourceInterface, opts metav1.List
 	return r.List(ctx, opts)
 }
 
-// objects is what the last lists of volumes, Services and Ingresses showed.
+// objects is what the last lists of volumes, Services and routes showed.
 type objects struct {
 	at       time.Time // before the first of them was asked for
 	byRecord map[string][]sandbox.Object

@@ -26,12 +26,12 @@ import (
 
 // Config says what is watched.
 type Config struct {
-	Namespace  string
-	Routes     bool          // whether sandboxes have Services and Ingresses
-	CheckEvery time.Duration // how often a LIST is compared with a watch
-	CheckAgain time.Duration // how much later a difference is looked at again
-	Restarts   func()        // counts watches that are made anew
-	Faults     *faults.Faults
+	Namespace   string
+	RoutingMode string        // which kinds of objects a sandbox's route is made of
+	CheckEvery  time.Duration // how often a LIST is compared with a watch
+	CheckAgain  time.Duration // how much later a difference is looked at again
+	Restarts    func()        // counts watches that are made anew
+	Faults      *faults.Faults
 }
 
 // record is a Secret as its store holds it.
@@ -61,10 +61,7 @@ type Watch struct {
 func New(client kubernetes.Interface, headers metadata.Interface, cfg Config, log *zap.Logger) *Watch {
 	w := &Watch{
 		namespace: cfg.Namespace, client: client, meta: headers, log: log, cfg: cfg, now: time.Now,
-		kinds: []kind{volumes}, synced: make(chan struct{}),
-	}
-	if cfg.Routes {
-		w.kinds = append(w.kinds, services, ingresses)
+		kinds: append([]kind{volumes}, routes[cfg.RoutingMode]...), synced: make(chan struct{}),
 	}
 	secrets, pods := client.CoreV1().Secrets(cfg.Namespace), client.CoreV1().Pods(cfg.Namespace)
 	w.records = &source[record]{

@@ -1,4 +1,4 @@
-// Package binaries builds Kubernetes, etcd and kwok from their Go modules, into
+// Package binaries builds Kubernetes, etcd, kwok and Traefik from their Go modules, into
 // a cache outside the clone, and builds them again only when a pin changes.
 package binaries
 
@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"golang.org/x/mod/modfile"
@@ -27,6 +28,7 @@ const (
 	Etcd       Name = "etcd"
 	Kwok       Name = "kwok"
 	Pause      Name = "pause"
+	Traefik    Name = "traefik"
 )
 
 // Cache is where built programs lie.
@@ -131,21 +133,31 @@ func (c Cache) Ensure(ctx context.Context, names ...Name) error {
 type recipe struct {
 	dir     string
 	files   []string // whose content matters
+	target  string   // package or file
 	ldflags string
 	env     []string
+	// assemble makes the folder to build in, where dir is not it.
+	assemble func(ctx context.Context, source string) (string, error)
 }
 
 func (c Cache) recipe(n Name) (recipe, error) {
-	r := recipe{dir: filepath.Join(c.Source, "build", string(n)), ldflags: "-s -w"}
+	r := recipe{dir: filepath.Join(c.Source, "build", string(n)), target: ".", ldflags: "-s -w"}
 	r.files = []string{"go.mod", "go.sum", "main.go"}
 	// The wrapper modules stand outside go.work.
 	r.env = []string{"CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=-buildvcs=false"}
 	switch n {
 	case Pause:
 		r.dir = filepath.Join(c.Source, "pause")
-		r.files = []string{"main.go"}
+		r.files, r.target = []string{"main.go"}, "main.go"
 		// Standard library only: it builds whatever state the modules are in.
 		r.env = append(r.env, "GO111MODULE=off")
+	case Traefik:
+		flags, err := traefikVersion(filepath.Join(r.dir, "go.mod"))
+		if err != nil {
+			return recipe{}, err
+		}
+		r.files, r.target, r.assemble = traefikFiles(), traefikModule+"/cmd/traefik", c.assemble
+		r.ldflags += flags
 	case Kubernetes:
 		flags, err := versionFlags(filepath.Join(r.dir, "go.mod"))
 		if err != nil {
@@ -190,7 +202,7 @@ func versionFlags(gomod string) (string, error) {
 // stamp identifies what a recipe builds.
 func (r recipe) stamp() (string, error) {
 	h := sha256.New()
-	for _, f := range r.files {
+	for _, f := range slices.Sorted(slices.Values(r.files)) {
 		file, err := os.Open(filepath.Join(r.dir, f))
 		if err != nil {
 			return "", fmt.Errorf("sources of a program: %w", err)

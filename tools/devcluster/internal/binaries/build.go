@@ -23,9 +23,11 @@ func (c Cache) build(ctx context.Context, n Name, r recipe) error {
 	}
 	began := time.Now()
 	next := c.Path(n) + ".new"
-	target := "."
-	if n == Pause {
-		target = "main.go"
+	if r.assemble != nil {
+		if r.dir, err = r.assemble(ctx, r.dir); err != nil {
+			return err
+		}
+		defer func() { _ = os.RemoveAll(r.dir) }() // made anew for the next build
 	}
 	goCommand := func(args ...string) *exec.Cmd {
 		cmd := exec.CommandContext(ctx, "go", args...)
@@ -34,7 +36,7 @@ func (c Cache) build(ctx context.Context, n Name, r recipe) error {
 	}
 	c.Log("building %s", n)
 	watch := &progress{name: n, began: began, log: c.Log}
-	cmd := goCommand("build", "-v", "-trimpath", "-ldflags", r.ldflags, "-o", next, target)
+	cmd := goCommand("build", "-v", "-trimpath", "-ldflags", r.ldflags, "-o", next, r.target)
 	output, err := cmd.StderrPipe()
 	if err != nil {
 		return err
@@ -44,7 +46,7 @@ func (c Cache) build(ctx context.Context, n Name, r recipe) error {
 	}
 	stop := make(chan struct{})
 	var all sync.WaitGroup
-	all.Go(func() { watch.count(goCommand("list", "-deps", target)) })
+	all.Go(func() { watch.count(goCommand("list", "-deps", r.target)) })
 	all.Go(func() { watch.report(stop) })
 	watch.read(output)
 	err = cmd.Wait()

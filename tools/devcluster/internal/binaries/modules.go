@@ -29,6 +29,12 @@ var upstreams = []upstream{
 // Pin writes go.mod and go.sum of a wrapper module anew, for a version of its
 // upstream. An empty version keeps the present one.
 func (c Cache) Pin(ctx context.Context, n Name, version string) error {
+	if n == Traefik {
+		if err := c.pinTraefik(ctx, version); err != nil {
+			return fmt.Errorf("pin %s: %w", n, err)
+		}
+		return nil
+	}
 	for _, u := range upstreams {
 		if u.name == n {
 			if err := c.pin(ctx, u, version); err != nil {

@@ -112,7 +112,7 @@ func parse(value string) (check int, where string, err error) {
 // Required are the checks that this version of Sandbar has to hold.
 func Required() []int {
 	var all []int
-	for _, span := range [][2]int{{1, 35}, {43, 46}, {48, 57}, {59, 65}, {68, 69}} {
+	for _, span := range [][2]int{{1, 57}, {59, 70}} {
 		for n := span[0]; n <= span[1]; n++ {
 			all = append(all, n)
 		}

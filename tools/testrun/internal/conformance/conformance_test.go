@@ -74,7 +74,7 @@ func TestRequired(t *testing.T) {
 		has[n] = true
 	}
 	for n := 1; n <= 70; n++ {
-		want := n <= 35 || n >= 43 && n <= 46 || n >= 48 && n <= 57 || n >= 59 && n <= 65 || n >= 68 && n <= 69
+		want := n <= 57 || n >= 59 && n <= 70
 		if has[n] != want {
 			t.Errorf("check %d required = %v, want %v", n, has[n], want)
 		}
