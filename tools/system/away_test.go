@@ -66,8 +66,8 @@ func TestCheck40NodeUnreachable(t *testing.T) {
 	t.Attr("conformance", "40 real node")
 	r := newRealRig(t, "nodeaway", stack.Options{Gateways: 2, Settings: []string{noPurge, patient}})
 	live := map[string]string{"runs": r.running(t, "runs").Status, "sleeps": r.paused(t, "sleeps").Status}
-	gone := r.running(t, "stops")
 	before := r.podsOf(t, live)
+	gone := r.running(t, "stops")
 	readers := r.ask(t, live)
 	thaw := freeze(t, bed.RealNodes[0]+"-kubelet")
 	waitNode(t, corev1.ConditionUnknown)
@@ -82,12 +82,12 @@ func TestCheck40NodeUnreachable(t *testing.T) {
 	if answers, unavailable := readers.end(t); unavailable > 0 {
 		t.Errorf("%d of %d answers were 503", unavailable, answers)
 	}
-	if after := r.podsOf(t, live); !maps.Equal(before, after) {
-		t.Errorf("the pods changed:\nbefore %v\nafter  %v", before, after)
-	}
 	r.waitHas(t, gone.RuntimeID)
 	waits = r.learns(t, "waits", isReady, serves)
 	r.stopped(t, waits)
+	if after := r.podsOf(t, live); !maps.Equal(before, after) {
+		t.Errorf("the pods changed:\nbefore %v\nafter  %v", before, after)
+	}
 }
 
 // TestNodeIsLost: Kubernetes takes the pods of a lost node away, and they never
