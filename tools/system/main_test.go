@@ -3,7 +3,6 @@
 package system_test
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"flag"
@@ -11,7 +10,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -57,9 +55,9 @@ func connect() error {
 	if file == "" {
 		return errors.New("SANDBAR_ENV is not set: it names the env file that `devstack testbed up` writes (`make test` does both)")
 	}
-	env, err := readEnv(file)
+	env, err := stack.ReadEnv(file)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w (is the testbed up?)", err)
 	}
 	for _, name := range []string{"CLUSTER_DIR", "SANDBOX_IMAGE"} {
 		if env[name] == "" {
@@ -133,22 +131,6 @@ func remove(ctx context.Context, o stack.Options) error {
 		}
 	}
 	return errors.Join(append(errs, os.RemoveAll(o.Dir))...)
-}
-
-func readEnv(path string) (map[string]string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("env file: %w (is the testbed up?)", err)
-	}
-	defer func() { _ = f.Close() }() // only read
-	env := map[string]string{}
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		if name, value, ok := strings.Cut(lines.Text(), "="); ok {
-			env[name] = value
-		}
-	}
-	return env, lines.Err()
 }
 
 // repository is the folder above that holds go.work.
