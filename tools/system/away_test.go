@@ -74,7 +74,7 @@ func TestCheck40NodeUnreachable(t *testing.T) {
 	lost := time.Now()
 	r.stopsAtOnce(t, gone)
 	r.begin(t, "waits")
-	waits := r.learns(t, "waits", isUnschedulable, shows("starting", "pending", "untolerated taint"))
+	r.learns(t, "waits", isUnschedulable, shows("starting", "pending", "untolerated taint"))
 	waitUntil(t, lost.Add(away))
 	thaw()
 	waitNode(t, corev1.ConditionTrue)
@@ -83,7 +83,7 @@ func TestCheck40NodeUnreachable(t *testing.T) {
 		t.Errorf("%d of %d answers were 503", unavailable, answers)
 	}
 	r.waitHas(t, gone.RuntimeID)
-	waits = r.learns(t, "waits", isReady, serves)
+	waits := r.learns(t, "waits", isReady, serves)
 	r.stopped(t, waits)
 	if after := r.podsOf(t, live); !maps.Equal(before, after) {
 		t.Errorf("the pods changed:\nbefore %v\nafter  %v", before, after)

@@ -89,8 +89,8 @@ func TestCheck37NoCapacity(t *testing.T) {
 	hog := r.fillNode(t)
 	r.begin(t, "waits")
 	rt := r.learns(t, "waits", isUnschedulable, shows("starting", "pending", "Unschedulable: ", "Insufficient cpu"))
-	other := r.begin(t, "gives-up", factor(2))
-	other = r.learns(t, "gives-up", isUnschedulable, shows("starting", "pending", "Insufficient cpu"))
+	r.begin(t, "gives-up", factor(2))
+	other := r.learns(t, "gives-up", isUnschedulable, shows("starting", "pending", "Insufficient cpu"))
 	r.stopped(t, other)
 	if err := bed.kube.CoreV1().Pods(r.SandboxNamespace).Delete(t.Context(), hog, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)

@@ -113,6 +113,7 @@ func ask(conn net.Conn, req *http.Request) (sandbox.Reach, error) {
 	limited := &io.LimitedReader{R: conn, N: maxAnswer}
 	answer := bufio.NewReader(limited)
 	for {
+		//nolint:bodyclose // Close would read on to its end; the connection is closed, and holds all
 		resp, err := http.ReadResponse(answer, req)
 		if err != nil {
 			if limited.N <= 0 {

@@ -91,8 +91,8 @@ func TestAWaitingBuilderCanBeInterrupted(t *testing.T) {
 
 func TestKeyOf(t *testing.T) {
 	t.Parallel()
-	if keyOf("ab", "c") == keyOf("a", "bc") || keyOf("a") != keyOf("a") || keyOf("a") == keyOf("b") {
-		t.Error("keys are not those of their inputs")
+	if keyOf("ab", "c") == keyOf("a", "bc") || keyOf("a") == keyOf("b") {
+		t.Error("different inputs have one key")
 	}
 }
 
