@@ -13,8 +13,9 @@ import (
 )
 
 // AckWait is how long a provisioner may be silent about a command before
-// another gets it. It tells that it lives once a second.
-const AckWait = 3 * time.Second
+// another gets it. A command that is caught in two deaths, one after the other,
+// still has half of its deadline then (ADR 12).
+const AckWait = 2 * time.Second
 
 // activityMaxAge is how long the bucket of activity keeps an entry: longer than
 // any sandbox may stay idle, so that one that is gone cannot be missed.

@@ -20,10 +20,10 @@ import (
 	"github.com/sandbar-io/sandbar/tools/devstack/stack"
 )
 
-// away is how long the API server or a node is silent: several leases of the
-// watcher (5 s), and twice the time after which this cluster calls a node lost
-// (16 s). Check 40 says 60 s, for a cluster that waits 40 s.
-const away = 35 * time.Second
+// away is how long the API server or a node is silent: twelve leases of the
+// watcher (5 s), and almost four times as long as this cluster waits until it
+// calls a node lost (16 s).
+const away = time.Minute
 
 // patient are tolerations as Kubernetes' own defaults have them; this cluster's
 // take pods off a lost node after 5 s.

@@ -27,8 +27,9 @@ const (
 	// maxDeliveries is how often a command is tried. The next delivery is given
 	// up before any work, so that a command that kills its worker ends too.
 	maxDeliveries = 5
-	// progressEvery is how often a worker says that it lives, a third of AckWait.
-	progressEvery = natsx.AckWait / 3
+	// progressEvery is how often a worker says that it lives: three times may be
+	// lost.
+	progressEvery = natsx.AckWait / 4
 	// fetchWait is how long one request for a command stands.
 	fetchWait = 5 * time.Second
 	// retryWait is the pause before a failed command is tried again, times the
