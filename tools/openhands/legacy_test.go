@@ -38,7 +38,7 @@ func TestRemoteRuntime(t *testing.T) {
 		"statuses": []string{"STATUS$STARTING_RUNTIME", "STATUS$READY"},
 		"user":     said("openhands"), "failing": []any{3, ""}, "environment": said("hello"), "pod": said(r.RuntimeID),
 		"read": "kept\n", "listed": []string{"file", "up"}, "downloaded": map[string]string{"file": "kept\n", "up": "uploaded"},
-		"after_503": said("kept"), "attached": true, "attached_runs": said("uploaded"),
+		"after_503": []string{"file", "up"}, "kept": said("kept"), "attached": true, "attached_runs": said("uploaded"),
 	})
 
 	config["back"] = true

@@ -56,7 +56,7 @@ async def first():
         environment=run(space, "echo $GREETING"),
         pod=run(space, "echo $RUNTIME_ID"),
     )
-    space.run_action(FileWriteAction("/workspace/file", "kept\n"))
+    space.run_action(FileWriteAction("/workspace/file", "kept"))
     with open("/tmp/up", "w") as f:
         f.write("uploaded")
     space.copy_to("/tmp/up", "/workspace")
@@ -66,8 +66,9 @@ async def first():
         downloaded=files(space, "/workspace"),
     )
 
+    # No action: the client holds a lock then, which its own setup after the resume waits for.
     pause(space)
-    tell(after_503=run(space, "cat /workspace/file"))
+    tell(after_503=space.list_files(), kept=run(space, "cat /workspace/file"))
 
     attached = runtime(attach_to_existing=True)
     await attached.connect()
