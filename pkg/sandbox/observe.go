@@ -126,6 +126,9 @@ func phase(v *View, p *Pod, prev *View, pol Policy, now time.Time) time.Time {
 	case p.Phase == "Failed", p.Phase == "Succeeded":
 		v.Status, v.PodStatus = StatusError, PodFailed
 		v.StatusDetail = detail(p.Reason, p.Message)
+		if v.StatusDetail == "" { // the kubelet gives no reason for what ended well, evicted or not
+			v.StatusDetail = detail(p.DisruptionReason, p.DisruptionMessage)
+		}
 		if t := c.Terminated; v.StatusDetail == "" && t != nil {
 			v.StatusDetail = exitDetail(t)
 		}

@@ -341,6 +341,11 @@ func TestObserve(t *testing.T) {
 			pod:  newPod(terminated(ended("Completed", 0, "")), phase("Succeeded", "", "")),
 			want: want{status: "error", pod: "failed", detail: "Completed: exit code 0", order: ofPod},
 		},
+		"succeeded as the node needed room": {
+			pod: newPod(terminated(ended("Completed", 0, "")), phase("Succeeded", "", ""),
+				disrupted("TerminationByKubelet", "The node was low on resource: memory.")),
+			want: want{status: "error", pod: "failed", detail: "TerminationByKubelet: The node was low on resource: memory.", order: ofPod},
+		},
 		"logs that the watcher fetched stay": {
 			pod: newPod(phase("Failed", "Evicted", "")), prev: seen(sandbox.StatusError, sandbox.PodFailed, func(v *sandbox.View) { v.PodLogs = "fetched" }),
 			want: want{status: "error", pod: "failed", detail: "Evicted", order: ofPod, logs: "fetched"},
