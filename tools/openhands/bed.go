@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 
@@ -77,7 +78,7 @@ func (b bed) up(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	keysFile, rotating, err := b.keys()
+	keysFile, keys, err := b.keys()
 	if err != nil {
 		return err
 	}
@@ -96,7 +97,8 @@ func (b bed) up(ctx context.Context) error {
 		return err
 	}
 	env := s.Env(image)
-	env["ROTATING_API_KEY"], env["LEGACY_IMAGE"] = rotating, legacy
+	maps.Copy(env, keys)
+	env["LEGACY_IMAGE"] = legacy
 	env["HOST_IP"], env["RESOLV_CONF"] = c.HostIP, c.ResolvConf
 	for name, folder := range folders {
 		env[name] = folder
@@ -108,12 +110,18 @@ func (b bed) up(ctx context.Context) error {
 	return nil
 }
 
-// keys writes a keys file with a key of the default tenant whose session keys are
-// rotated on resume.
-func (b bed) keys() (file, rotating string, err error) {
-	rotating, file = stack.NewAPIKey(), b.path("keys.yaml")
-	text := fmt.Sprintf("keys:\n  - name: rotating\n    sha256: %s\n    tenant: default\n    rotate_on_resume: true\n", stack.HashAPIKey(rotating))
-	return file, rotating, os.WriteFile(file, []byte(text), 0o600)
+// keys writes a keys file with two more keys of the default tenant: one whose session
+// keys are rotated on resume, and one whose sandboxes are soon idle. It returns the
+// variables that hold them.
+func (b bed) keys() (file string, env map[string]string, err error) {
+	file = b.path("keys.yaml")
+	env = map[string]string{"ROTATING_API_KEY": stack.NewAPIKey(), "IDLE_API_KEY": stack.NewAPIKey()}
+	const text = `keys:
+  - {name: rotating, sha256: %s, tenant: default, rotate_on_resume: true}
+  - {name: idle, sha256: %s, tenant: default, lifecycle: {idle_seconds: 20}}
+`
+	return file, env, os.WriteFile(file,
+		fmt.Appendf(nil, text, stack.HashAPIKey(env["ROTATING_API_KEY"]), stack.HashAPIKey(env["IDLE_API_KEY"])), 0o600)
 }
 
 func (b bed) down(ctx context.Context) error {

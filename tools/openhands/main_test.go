@@ -48,7 +48,7 @@ func connect() (err error) {
 	}
 	var missing []error
 	for _, name := range []string{
-		"API_URL", "API_KEY", "ROTATING_API_KEY", "ROUTER_URL", "BASE_DOMAIN", "KUBECONFIG", "NAMESPACE",
+		"API_URL", "API_KEY", "ROTATING_API_KEY", "IDLE_API_KEY", "ROUTER_URL", "BASE_DOMAIN", "KUBECONFIG", "NAMESPACE",
 		"SANDBOX_IMAGE", "HOST_IP", "RESOLV_CONF", "ROOT", "PACKAGES_sdk",
 		"LEGACY_IMAGE", "PACKAGES_appserver", "PACKAGES_legacy",
 	} {
