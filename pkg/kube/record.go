@@ -56,6 +56,8 @@ type wireRecord struct {
 	KeyNumber   int             `json:"key_number"`
 	CreatedAt   time.Time       `json:"created_at"`
 	ChangedAt   time.Time       `json:"changed_at"`
+	Begun       int64           `json:"begun"`
+	BegunAt     time.Time       `json:"begun_at"`
 }
 
 // EncodeRecord makes the Secret of a record.
@@ -109,7 +111,7 @@ func encode(r *sandbox.Record) ([]byte, error) {
 		Version: recordVersion, Tenant: r.Tenant, SessionID: r.SessionID, RuntimeID: r.RuntimeID,
 		Desired: r.Desired, Generation: r.Generation, Incarnation: r.Incarnation, Fence: r.Fence,
 		LastCommand: r.LastCommand, Reason: r.Reason, Holder: r.Holder, Place: r.Place, Spec: r.Spec, Route: r.Route, KeyNumber: r.KeyNumber,
-		CreatedAt: r.CreatedAt, ChangedAt: r.ChangedAt,
+		CreatedAt: r.CreatedAt, ChangedAt: r.ChangedAt, Begun: r.Begun, BegunAt: r.BegunAt,
 	})
 	if err != nil || len(r.Unknown) == 0 {
 		return body, err
@@ -168,7 +170,7 @@ func DecodeRecord(s *corev1.Secret) (*sandbox.Record, error) {
 		Spec: w.Spec, Route: w.Route,
 		SessionKey: string(s.Data[DataSessionKey(w.KeyNumber)]), KeyNumber: w.KeyNumber,
 		SecretKey: string(s.Data[DataSecretKey]),
-		CreatedAt: w.CreatedAt, ChangedAt: w.ChangedAt, Unknown: unknown(s.Data[dataRecord]),
+		CreatedAt: w.CreatedAt, ChangedAt: w.ChangedAt, Begun: w.Begun, BegunAt: w.BegunAt, Unknown: unknown(s.Data[dataRecord]),
 	}, nil
 }
 

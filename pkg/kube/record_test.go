@@ -48,7 +48,7 @@ func randomRecord(r *rand.Rand) *sandbox.Record {
 			Lifecycle: []*sandbox.Lifecycle{nil, {}, {Idle: id(), MaxAge: id(), Retention: id(), Pending: id(), Unclaimed: id()}}[r.IntN(3)],
 		},
 		Route:      sandbox.Route{Label: word(), URL: word(), VSCodeURL: word(), WorkHosts: map[string]int{word(): r.IntN(1 << 16), word(): 1}},
-		SessionKey: sandbox.NewKey(), KeyNumber: 1 + r.IntN(9), SecretKey: sandbox.NewKey(), CreatedAt: when(), ChangedAt: when(),
+		SessionKey: sandbox.NewKey(), KeyNumber: 1 + r.IntN(9), SecretKey: sandbox.NewKey(), CreatedAt: when(), ChangedAt: when(), Begun: r.Int64(), BegunAt: when(),
 	}
 	for range r.IntN(4) {
 		rec.Spec.Command = append(rec.Spec.Command, word())

@@ -27,7 +27,7 @@ type Signs struct {
 	// Floor is since when they are known. What was before may have been anything.
 	Floor   time.Time
 	Traffic time.Time // the last byte that passed a router; zero: none
-	// Claimed: a client asked for the sandbox since its present start or resume.
+	// Claimed: a client asked for the sandbox since its last start or resume.
 	Claimed bool
 	// AskedAt is when the agent server last told how long it has been idle; zero:
 	// never, or not this pod's.
@@ -68,16 +68,17 @@ const (
 // missing waits.
 func DueBy(r *Record, p *Pod, v *View, s Signs, server Clocks, line Timeline, now time.Time) Due {
 	w := clockwork{r: r, clocks: server.For(r.Spec.Lifecycle), line: line, now: now}
+	_, begun := r.Beginning()
 	switch r.Desired {
 	case Paused:
 		w.after(r.ChangedAt, w.clocks.Retention, Stop, "it was paused for LIMIT")
 	case Running:
-		w.after(r.ChangedAt, w.clocks.MaxAge, Pause, "it ran for LIMIT, the longest allowed")
+		w.after(begun, w.clocks.MaxAge, Pause, "it ran for LIMIT, the longest allowed")
 		if !served(v, p) {
-			w.after(r.ChangedAt, w.clocks.Pending, w.undo(p), "it was not ready within LIMIT"+because(v))
+			w.after(begun, w.clocks.Pending, w.undo(p), "it was not ready within LIMIT"+because(v))
 		}
-		if s.Known && !s.Claimed && s.Traffic.Before(r.ChangedAt) {
-			w.after(later(r.ChangedAt, s.Floor), w.clocks.Unclaimed, w.undo(p), "nobody asked for it within LIMIT")
+		if s.Known && !s.Claimed && s.Traffic.Before(begun) {
+			w.after(later(begun, s.Floor), w.clocks.Unclaimed, w.undo(p), "nobody asked for it within LIMIT")
 		}
 		w.idle(p, v, s)
 	case Stopped:
@@ -127,11 +128,12 @@ func (w *clockwork) send(verb Verb, reason string) {
 
 // undo is how a beginning that came to nothing is taken back: a sandbox that is
 // seen to be in its first pod goes, with its empty volume. Any other keeps its
-// volume: one that was resumed, and one whose pod is gone or came much later than
-// the record, for it may have served before and the view that said so was lost.
+// volume: one that was resumed, and one whose pod is gone, was replaced or came
+// much later than the record, for it may have served before and the view that said so was lost.
 func (w *clockwork) undo(p *Pod) Verb {
-	first := p != nil && p.CreatedAt.Sub(w.r.ChangedAt) < firstPodWithin
-	if first && w.r.CreatedAt.Equal(w.r.ChangedAt) {
+	generation, begun := w.r.Beginning()
+	first := p != nil && w.r.Generation == generation && p.CreatedAt.Sub(begun) < firstPodWithin
+	if first && w.r.CreatedAt.Equal(begun) {
 		return Stop
 	}
 	return Pause
@@ -166,10 +168,14 @@ func (w *clockwork) idle(p *Pod, v *View, s Signs) {
 	}
 }
 
-// served reports whether the present incarnation has been ready once. The view
-// says so; where it was lost, a container does whose startup probe passed, or
-// that was restarted.
+// served reports whether it has been ready once since its last start or resume.
+// The view says so; where it was lost, a container does whose startup probe
+// passed, or that was restarted. Not where its client's way to it is known never
+// to have been open.
 func served(v *View, p *Pod) bool {
+	if v != nil && !v.Served && (v.RouteCheck == RouteUnknown || v.RouteCheck == RouteFails) {
+		return false
+	}
 	return v != nil && v.Served || p != nil && (p.Container.Started || p.Container.RestartCount > 0)
 }
 

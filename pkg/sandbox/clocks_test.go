@@ -73,6 +73,11 @@ func TestDueBy(t *testing.T) {
 	asking := func(l *sandbox.Lifecycle) *sandbox.Record {
 		return newRecord(func(r *sandbox.Record) { r.Spec.Lifecycle = l })
 	}
+	closed := seen(sandbox.StatusStarting, sandbox.PodRunning, fails("runtime_ingress:http_status:503"))
+	moved := func(after time.Duration) *sandbox.Record { // its pod was ending, another took its place
+		reconcile := sandbox.Command{Verb: sandbox.Reconcile, Generation: 1000, RuntimeID: runtimeA}
+		return sandbox.Decide(newRecord(), reconcile, sandbox.Facts{Now: at(after), Ending: true}).Next
+	}
 	resumed := newRecord(func(r *sandbox.Record) { r.CreatedAt = born.Add(-24 * hour) })
 	for name, c := range map[string]clockCase{
 		"a fresh start has a whole idle period": {v: runs, p: readyAt(0), s: used, after: 19 * minute, again: 20 * minute},
@@ -108,6 +113,17 @@ func TestDueBy(t *testing.T) {
 		"whoever sends traffic asked":   {v: runs, p: readyAt(0), s: with(used, func(s *sandbox.Signs) { s.Claimed, s.Traffic = false, at(25*minute) }), after: 30 * minute, again: 45 * minute},
 		"who asked is not known":        {v: starts, p: newPod(), s: sandbox.Signs{}, after: 40 * minute, again: hour},
 		"claims are known for a moment": {v: starts, p: newPod(), s: sandbox.Signs{Known: true, Floor: at(25 * minute)}, after: 40 * minute, again: 55 * minute},
+
+		"replaced: it runs since its start":           {r: moved(11 * hour), v: runs, p: readyAt(11 * hour), s: told(used, 11*hour+50*minute, 0), after: 11*hour + 50*minute, again: 12 * hour},
+		"replaced, maximum age":                       {r: moved(11 * hour), v: runs, p: readyAt(11 * hour), s: told(used, 12*hour, 0), after: 12 * hour, verb: sandbox.Pause, reason: "it ran for 12h0m0s, the longest allowed"},
+		"replaced, and was asked for before":          {r: moved(11 * hour), v: runs, p: readyAt(11 * hour), s: with(told(used, 11*hour+40*minute, 0), func(s *sandbox.Signs) { s.Claimed, s.Traffic = false, at(hour) }), after: 11*hour + 40*minute, again: 12 * hour},
+		"replaced again and again, and never ready":   {r: moved(59 * minute), v: starts, p: newPod(func(p *sandbox.Pod) { p.CreatedAt = at(59 * minute) }), s: used, after: hour, verb: sandbox.Pause, reason: "it was not ready within 1h0m0s"},
+		"replaced at once, its volume may hold files": {r: moved(time.Second), v: starts, p: newPod(func(p *sandbox.Pod) { p.CreatedAt = at(time.Second) }), s: used, after: hour, verb: sandbox.Pause, reason: "it was not ready within 1h0m0s"},
+		"replaced after it served: waits for a node":  {r: moved(hour), v: seen(sandbox.StatusStarting, sandbox.PodPending, func(v *sandbox.View) { v.Served = true }), p: newPod(), s: told(used, 3*hour, 0), after: 3 * hour, again: 3*hour + 20*minute},
+
+		"its public URL does not answer":          {v: closed, p: readyAt(0), s: used, after: 59 * minute, again: hour},
+		"its public URL did not answer in time":   {v: closed, p: readyAt(0), s: used, after: hour, verb: sandbox.Stop, reason: "it was not ready within 1h0m0s: runtime_ingress:http_status:503"},
+		"its public URL answered in its last pod": {r: moved(hour), v: seen(sandbox.StatusStarting, sandbox.PodRunning, fails("runtime_ingress:timeout"), func(v *sandbox.View) { v.Served = true }), p: readyAt(hour), s: used, after: hour + 10*minute, again: hour + 20*minute},
 
 		"paused": {r: newRecord(desired(sandbox.Paused)), after: 239 * hour, again: 240 * hour},
 		"paused for too long, whatever else is known": {r: newRecord(desired(sandbox.Paused)), after: 240 * hour, verb: sandbox.Stop, reason: "it was paused for 240h0m0s"},

@@ -131,7 +131,7 @@ func decideStart(r *Record, c Command, f Facts, late bool) Effect {
 			Name: RecordName(c.Tenant, c.SessionID), Tenant: c.Tenant, SessionID: c.SessionID,
 			Desired: Running, Generation: gen, Incarnation: 1, Holder: c.Limits.Holder(),
 			Fence: f.Sequence, LastCommand: c.ID, Spec: c.Spec.Clone(),
-			CreatedAt: f.Now, ChangedAt: f.Now,
+			CreatedAt: f.Now, ChangedAt: f.Now, Begun: gen, BegunAt: f.Now,
 		}}
 	case r.Desired == Running && !f.Failed:
 		return joinOrReplace(r, c, f, late)
@@ -167,14 +167,21 @@ func decideResume(r *Record, c Command, f Facts, late bool) Effect {
 
 // joinOrReplace: what runs already is left as it is, but for a pod that is
 // ending. Nobody knows when that is over (its node may be lost), and its name is
-// taken till then: the next incarnation takes its place.
+// taken till then: the next incarnation takes its place. For its client it runs
+// all the while: key, charge and clocks stay as they are.
 func joinOrReplace(r *Record, c Command, f Facts, late bool) Effect {
-	if !replacesEnding(f) || late {
-		return join(r, c, f)
+	e := join(r, c, f)
+	if replacesEnding(f) && !late {
+		e.Next, e.Expires = replaced(e.Next, f), true
 	}
-	e := run(r, c, f)
-	e.RotateKey = false // for its client it was running
 	return e
+}
+
+// replaced is r under the next incarnation.
+func replaced(r *Record, f Facts) *Record {
+	n := advanced(r, f)
+	n.Incarnation++
+	return n
 }
 
 func replacesEnding(f Facts) bool { return f.Ending && !f.Omit.Has(OmitReplaceEnding) }
@@ -185,6 +192,7 @@ func replacesEnding(f Facts) bool { return f.Ending && !f.Omit.Has(OmitReplaceEn
 func run(r *Record, c Command, f Facts) Effect {
 	n := changed(r, c, f)
 	n.Desired = Running
+	n.Begun, n.BegunAt = n.Generation, f.Now
 	n.Holder, n.Place = c.Limits.Holder(), ""
 	if r.Desired == Running || !f.Omit.Has(OmitResumeIncarnation) {
 		n.Incarnation++
@@ -251,9 +259,8 @@ func decideBound(r *Record, c Command, f Facts) Effect {
 		if r.Desired != Running || !replacesEnding(f) {
 			return Effect{}
 		}
-		n := changed(r, c, f)
+		n := replaced(accepted(r, c, f), f)
 		n.Fence = r.Fence
-		n.Incarnation++
 		return Effect{Next: n}
 	case Pause, Stop:
 		// Who was idle may have work by now, and who was asked for again is in use.
@@ -282,13 +289,20 @@ func accepted(r *Record, c Command, f Facts) *Record {
 
 // changed is r accepted and one generation on.
 func changed(r *Record, c Command, f Facts) *Record {
-	n := accepted(r, c, f)
-	n.Generation++
-	n.ChangedAt = f.Now
-	n.Reason = ""
+	n := advanced(accepted(r, c, f), f)
 	if c.Bound() {
 		n.Reason = c.Reason
 	}
+	return n
+}
+
+// advanced is r one generation on.
+func advanced(r *Record, f Facts) *Record {
+	n := r.Clone()
+	n.Begun, n.BegunAt = r.Beginning()
+	n.Generation++
+	n.ChangedAt = f.Now
+	n.Reason = ""
 	return n
 }
 

@@ -227,6 +227,7 @@ func expected(what string, r *sandbox.Record, c sandbox.Command, f sandbox.Facts
 		}
 	}
 	changed := func(d sandbox.Desired) {
+		next.Begun, next.BegunAt = next.Beginning()
 		next.Desired = d
 		next.Generation++
 		next.ChangedAt = f.Now
@@ -235,31 +236,34 @@ func expected(what string, r *sandbox.Record, c sandbox.Command, f sandbox.Facts
 			next.Reason = c.Reason
 		}
 	}
+	begins := func() {
+		changed(sandbox.Running)
+		next.Incarnation++
+		next.Begun, next.BegunAt = next.Generation, f.Now
+	}
 	switch what {
 	case creates:
 		return sandbox.Effect{Expires: true, Next: &sandbox.Record{
 			Name: sandbox.RecordName(c.Tenant, c.SessionID), Tenant: c.Tenant, SessionID: c.SessionID,
 			Desired: sandbox.Running, Generation: f.Now.UnixMilli(), Incarnation: 1, Fence: f.Sequence, LastCommand: c.ID,
-			Spec: *c.Spec, CreatedAt: f.Now, ChangedAt: f.Now,
+			Spec: *c.Spec, CreatedAt: f.Now, ChangedAt: f.Now, Begun: f.Now.UnixMilli(), BegunAt: f.Now,
 		}}
 	case accepts:
 		return sandbox.Effect{Next: next}
 	case runs:
-		changed(sandbox.Running)
-		next.Incarnation++
+		begins()
 		return sandbox.Effect{Next: next, Expires: true, RotateKey: c.RotateKey}
 	case moves:
 		changed(sandbox.Running)
 		next.Incarnation++
+		next.Reason = ""
 		return sandbox.Effect{Next: next, Expires: !bound}
 	case replaces:
-		changed(sandbox.Running)
-		next.Incarnation++
+		begins()
 		next.Spec = *c.Spec
 		return sandbox.Effect{Next: next, Expires: true}
 	case renews:
-		changed(sandbox.Running)
-		next.Incarnation++
+		begins()
 		next.RuntimeID, next.Route, next.Spec, next.CreatedAt = "", sandbox.Route{}, *c.Spec, f.Now
 		return sandbox.Effect{Next: next, Expires: true}
 	case pauses:

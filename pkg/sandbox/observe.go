@@ -58,10 +58,11 @@ func Observe(r *Record, p *Pod, prev *View, order uint64, pol Policy, now time.T
 		return v, time.Time{}
 	case Running:
 	}
+	begun, _ := r.Beginning()
+	v.Served = prev != nil && prev.RuntimeID == r.RuntimeID && prev.Generation >= begun && prev.Served
 	if prev != nil && (prev.RuntimeID != r.RuntimeID || prev.Incarnation != r.Incarnation) {
 		prev = nil
 	}
-	v.Served = prev != nil && prev.Served
 	if p == nil || p.Terminating { // a pod that is being deleted is not there
 		v.Status, v.PodStatus, v.StatusDetail = StatusStarting, PodNotFound, cut(absence(p, prev))
 		return v, time.Time{}
@@ -156,7 +157,8 @@ func phase(v *View, p *Pod, prev *View, pol Policy, now time.Time) time.Time {
 	case c.WaitingReason != "" && c.WaitingReason != "ContainerCreating" && c.WaitingReason != "PodInitializing":
 		return cannotStart(v, p, pol, now)
 	}
-	v.Status, v.PodStatus = StatusStarting, PodPending
+	// Nothing runs in it yet: what was verified was another pod of its name.
+	v.Status, v.PodStatus, v.RouteCheck = StatusStarting, PodPending, ""
 	if !p.Scheduled {
 		v.StatusDetail = detail(p.ScheduledReason, p.ScheduledMessage)
 	}

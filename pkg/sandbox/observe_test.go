@@ -446,6 +446,35 @@ func TestObserve(t *testing.T) {
 	}
 }
 
+// It served once for the client that started or resumed it, in whichever pod.
+func TestObserveServed(t *testing.T) {
+	t.Parallel()
+	served := func(v *sandbox.View) { v.Served = true }
+	next := func(r *sandbox.Record) { r.Generation, r.Incarnation = 1001, 2 }
+	for name, c := range map[string]struct {
+		record *sandbox.Record
+		pod    *sandbox.Pod
+		prev   *sandbox.View
+		want   bool
+	}{
+		"ready":               {newRecord(), newPod(ready), nil, true},
+		"not yet":             {newRecord(), newPod(), seen("starting", "pending"), false},
+		"before":              {newRecord(), newPod(unready), seen("starting", "running", served), true},
+		"in a pod before":     {newRecord(next, func(r *sandbox.Record) { r.Begun = 1000 }), newPod(func(p *sandbox.Pod) { p.Incarnation = 2 }), seen("starting", "not found", served), true},
+		"before a resume":     {newRecord(next, func(r *sandbox.Record) { r.Begun = 1001 }), newPod(func(p *sandbox.Pod) { p.Incarnation = 2 }), seen("running", "ready", served), false},
+		"the record is older": {newRecord(next), newPod(func(p *sandbox.Pod) { p.Incarnation = 2 }), seen("running", "ready", served), false},
+		"another sandbox":     {newRecord(), newPod(), seen("running", "ready", served, func(v *sandbox.View) { v.RuntimeID = runtimeB }), false},
+		"paused":              {newRecord(desired(sandbox.Paused)), nil, seen("running", "ready", served), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if v, _ := sandbox.Observe(c.record, c.pod, c.prev, 0, sandbox.DefaultPolicy, at(0)); v.Served != c.want {
+				t.Errorf("served is %t: %+v", v.Served, v)
+			}
+		})
+	}
+}
+
 func TestObserveRestarts(t *testing.T) {
 	t.Parallel()
 	v, _ := sandbox.Observe(newRecord(), newPod(terminated(ended("Error", 1, "")), restarted(4, ended("OOMKilled", 137, ""))), nil, 0, sandbox.DefaultPolicy, at(0))

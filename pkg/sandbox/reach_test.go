@@ -57,6 +57,7 @@ func TestObserveVerifiesTheRoute(t *testing.T) {
 		"verified before":             {newPod(ready), seen("starting", "running", verified), serves},
 		"verified before, fails now":  {newPod(reach(sandbox.ReachTimeout)), seen("running", "ready", verified), serves},
 		"ran before there was a word": {newPod(ready), servedBefore, serves},
+		"another pod of its name":     {newPod(), seen("running", "ready", verified), want{status: "starting", pod: "pending"}},
 		"of another incarnation":      {newPod(ready), seen("running", "ready", verified, other(7)), unknown},
 		"an unready pod that answers": {newPod(unready, func(p *sandbox.Pod) { p.ContainersReady, p.Reach = false, sandbox.Reached }), seen("starting", "pending"), want{status: "starting", pod: "running"}},
 		"a blip keeps it verified": {

@@ -101,6 +101,12 @@ type Record struct {
 	CreatedAt time.Time // of the runtime id
 	ChangedAt time.Time // of the generation
 
+	// Begun is the generation of its last start or resume, and BegunAt its time: a
+	// pod that was replaced because it was ending is no new beginning. Zero in a
+	// record of an earlier version: Beginning.
+	Begun   int64
+	BegunAt time.Time
+
 	// Unknown holds what a newer version wrote into the record and this one
 	// does not know; it is written back as it was.
 	Unknown map[string]json.RawMessage
@@ -128,6 +134,15 @@ func (r *Record) Order() uint64 {
 		return 0
 	}
 	return n
+}
+
+// Beginning is the generation and the time of its last start or resume; where
+// the record does not say, those of its last change.
+func (r *Record) Beginning() (generation int64, at time.Time) {
+	if r.Begun == 0 {
+		return r.Generation, r.ChangedAt
+	}
+	return r.Begun, r.BegunAt
 }
 
 // Wants reports whether the record wants the pod of this runtime id and

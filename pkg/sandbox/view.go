@@ -88,7 +88,7 @@ type View struct {
 	Image     string    `json:"image,omitempty"`
 	CreatedAt time.Time `json:"created_at"`
 
-	// Served: this incarnation has been ready once.
+	// Served: it has been ready once since its last start or resume.
 	Served bool `json:"served,omitempty"`
 
 	// UnreadySince is when a sandbox that was ready stopped being so, while

@@ -112,6 +112,11 @@ func (r *Runner) once(ctx context.Context, rec *sandbox.Record, c sandbox.Comman
 		facts.Failed = !facts.Ending && sandbox.Failed(rec, pod, r.Policy, facts.Now)
 	}
 	effect := sandbox.Decide(rec, c, facts)
+	if facts.Ending && effect.Next != nil && c.Verb != sandbox.Reconcile {
+		if err := r.showEnding(ctx, rec); err != nil {
+			return Outcome{}, err
+		}
+	}
 	silent := c.Bound()
 	switch {
 	case effect.Drop:
@@ -145,7 +150,11 @@ func (r *Runner) once(ctx context.Context, rec *sandbox.Record, c sandbox.Comman
 			return Outcome{}, err
 		}
 	}
-	out, err := r.settle(ctx, rec)
+	wait := roomWait
+	if silent || c.Verb == sandbox.Reconcile { // nobody waits for it, and it comes again
+		wait = 0
+	}
+	out, err := r.settle(ctx, rec, wait)
 	if err != nil && cluster.Permanent(err) && wantsPod(c.Verb) {
 		switch {
 		case c.Verb == sandbox.Reconcile: // the watcher asks again, as long as it is needed
@@ -217,10 +226,24 @@ func (r *Runner) write(ctx context.Context, rec *sandbox.Record, e sandbox.Effec
 	return next, err
 }
 
-// settle converges and writes the view, again as long as the record moves.
-func (r *Runner) settle(ctx context.Context, rec *sandbox.Record) (Outcome, error) {
+// showEnding shows what takes the pod away that is to be replaced: the watcher may
+// not have said it yet, and would not any more.
+func (r *Runner) showEnding(ctx context.Context, rec *sandbox.Record) error {
+	seen, err := r.look(ctx, rec)
+	if err != nil || seen.pod == nil {
+		return err
+	}
+	if _, err = r.show(ctx, rec, seen); errors.Is(err, views.ErrMoved) {
+		return nil // whoever moved it shows it
+	}
+	return err
+}
+
+// settle converges and writes the view, again as long as the record moves. Room
+// is waited for so long.
+func (r *Runner) settle(ctx context.Context, rec *sandbox.Record, wait time.Duration) (Outcome, error) {
 	for range rounds {
-		seen, err := r.converge(ctx, rec)
+		seen, err := r.converge(ctx, rec, wait)
 		if err != nil {
 			return Outcome{Record: rec}, err
 		}
@@ -272,7 +295,10 @@ func (r *Runner) Follow(ctx context.Context, out Outcome) error {
 		if live == nil || live.ResourceVersion == rec.ResourceVersion {
 			return nil
 		}
-		next, err := r.settle(ctx, live)
+		next, err := r.settle(ctx, live, 0)
+		if cluster.Permanent(err) {
+			return nil // whoever moved it tells it, and takes it back where that is to be
+		}
 		if err != nil {
 			return err
 		}
@@ -284,7 +310,7 @@ func (r *Runner) Follow(ctx context.Context, out Outcome) error {
 // purge removes a record that has nothing left. The watcher asks again while
 // pods are still ending: their keys stand in it.
 func (r *Runner) purge(ctx context.Context, rec *sandbox.Record) error {
-	seen, err := r.converge(ctx, rec)
+	seen, err := r.converge(ctx, rec, 0)
 	if err != nil {
 		return err
 	}

@@ -21,24 +21,35 @@ type observed struct {
 	refusal string // why there is no pod; "" where that is not known
 }
 
+// take counts a pod of the record's name.
+func (o *observed) take(rec *sandbox.Record, p *sandbox.Pod) {
+	if p.RecordUID != rec.UID {
+		return
+	}
+	o.pods++
+	if p.RuntimeID == rec.RuntimeID && p.Incarnation == rec.Incarnation {
+		o.pod = p
+	}
+}
+
 const (
 	// endingWait is how often converge looks whether what is in its way has ended.
 	endingWait = 200 * time.Millisecond
-	// roomWait is how long it waits for room that its own ending pods take. The
-	// client, who waits 8 s, is answered within it.
+	// roomWait is how long it waits for room that its own ending pods take, where a
+	// client waits, who does for 8 s. The watcher asks again instead.
 	roomWait = 5 * time.Second
 )
 
 // converge makes the objects follow the record: it creates what is wanted and
 // deletes what is not. It is the only code that touches pods, volumes, Services
 // and routes.
-func (r *Runner) converge(ctx context.Context, rec *sandbox.Record) (observed, error) {
+func (r *Runner) converge(ctx context.Context, rec *sandbox.Record, wait time.Duration) (observed, error) {
 	var created *sandbox.Pod
 	if rec.Desired == sandbox.Running {
 		var err error
 		created, err = r.create(ctx, rec)
 		if sandbox.CodeOf(err) == sandbox.CodeQuota && rec.Incarnation > 1 {
-			created, err = r.replace(ctx, rec, err)
+			created, err = r.replace(ctx, rec, err, wait)
 		}
 		if err != nil {
 			return observed{}, err
@@ -82,8 +93,8 @@ func (r *Runner) create(ctx context.Context, rec *sandbox.Record) (*sandbox.Pod,
 
 // replace deletes the pods of earlier incarnations first, where a quota has no
 // room for both: it counts a pod until it is gone.
-func (r *Runner) replace(ctx context.Context, rec *sandbox.Record, refusal error) (*sandbox.Pod, error) {
-	wait, cancel := context.WithTimeout(ctx, roomWait)
+func (r *Runner) replace(ctx context.Context, rec *sandbox.Record, refusal error, wait time.Duration) (*sandbox.Pod, error) {
+	over, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	t := time.NewTicker(endingWait)
 	defer t.Stop()
@@ -98,7 +109,7 @@ func (r *Runner) replace(ctx context.Context, rec *sandbox.Record, refusal error
 		}
 		select {
 		case <-t.C:
-		case <-wait.Done():
+		case <-over.Done():
 			return nil, refusal
 		}
 	}
@@ -138,12 +149,7 @@ func (r *Runner) clean(ctx context.Context, rec *sandbox.Record) (observed, erro
 		deleted := false
 		for i := range pods {
 			p := &pods[i]
-			if p.RecordUID == rec.UID {
-				out.pods++
-			}
-			if p.RuntimeID == rec.RuntimeID && p.Incarnation == rec.Incarnation && p.RecordUID == rec.UID {
-				out.pod = p
-			}
+			out.take(rec, p)
 			if p.Terminating || rec.Wants(p.RuntimeID, p.Incarnation) || !r.mayDelete(rec, p.RecordUID, p.Generation) {
 				continue
 			}

@@ -372,6 +372,7 @@ func TestQuotaHasRoomForOne(t *testing.T) {
 		"start of one whose pod does not end":  {ending, sandbox.Start, time.Hour, false, 1},
 		"start of a failed one that stays on":  {failed, sandbox.Start, time.Hour, false, 1},
 		"start of one whose pod ends in a bit": {ending, sandbox.Start, 4 * time.Second, true, 1},
+		"reconcile, for which nobody waits":    {ending, sandbox.Reconcile, 4 * time.Second, false, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -410,8 +411,12 @@ func TestQuotaHasRoomForOne(t *testing.T) {
 					return nil
 				}
 				c, seq := b.command(tt.verb)
+				limit := 6 * time.Second
+				if tt.verb == sandbox.Reconcile {
+					c, limit = b.bound(tt.verb), time.Second
+				}
 				out, err := b.Run(t.Context(), c, seq)
-				if took := time.Since(began); err != nil || (out.Err == nil) != tt.done || took > 6*time.Second {
+				if took := time.Since(began); err != nil || (out.Err == nil) != tt.done || took > limit {
 					t.Errorf("after %v: %v, %+v", took, err, out)
 				}
 				if sandbox.CodeOf(out.Err) != sandbox.CodeQuota && !tt.done || len(b.pods) != tt.left {
@@ -419,6 +424,70 @@ func TestQuotaHasRoomForOne(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// A start that replaces a pod is refused, and nobody knows: its redelivery must
+// not pause what ran before it. Nor must one that moved the record meanwhile.
+func TestReplacedWithoutRoomRunsOn(t *testing.T) {
+	t.Parallel()
+	for name, disturb := range map[string]func(b *bench){
+		"the refusal cannot be shown": func(b *bench) {
+			b.before[putView] = func(n int) error {
+				if n == 2 { // the first shows that the pod is ending
+					return errDown
+				}
+				return nil
+			}
+		},
+		"another start joins": func(b *bench) {
+			b.before[createPod] = func(n int) error {
+				if n == 1 {
+					b.change(func(r *sandbox.Record) { r.Fence, r.LastCommand = 500, "another" })
+				}
+				return noRoom
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				b := inSituation(t, ending)
+				b.linger = true
+				b.before[createPod] = always(noRoom)
+				disturb(b)
+				c, seq := b.command(sandbox.Start)
+				for range 3 {
+					out, err := b.Run(t.Context(), c, seq)
+					if err == nil {
+						err = b.Follow(t.Context(), out)
+					}
+					if err != nil && !errors.Is(err, errDown) {
+						t.Fatal(err)
+					}
+				}
+				b.is("running 2, 1 pods, 2 objects, starting")
+			})
+		})
+	}
+}
+
+// What takes a pod away is shown before another takes its place: afterwards
+// nobody looks at it.
+func TestEndingIsShownFirst(t *testing.T) {
+	t.Parallel()
+	b := inSituation(t, ending)
+	for _, p := range b.pods {
+		p.DisruptionReason, p.DisruptionMessage = "EvictionByEvictionAPI", "Eviction API: evicting"
+	}
+	var told string
+	b.before[updateRecord] = func(int) error {
+		told = b.views[viewKey].StatusDetail
+		return nil
+	}
+	b.do(sandbox.Start)
+	if want := "EvictionByEvictionAPI: Eviction API: evicting"; told != want {
+		t.Errorf("before it was replaced its detail was %q, want %q", told, want)
 	}
 }
 

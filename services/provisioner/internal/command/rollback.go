@@ -35,7 +35,7 @@ func (r *Runner) rollBack(ctx context.Context, before, rec *sandbox.Record, caus
 			if err := r.release(ctx, next); err != nil {
 				return Outcome{}, err
 			}
-			out, err := r.settle(ctx, next)
+			out, err := r.settle(ctx, next, 0)
 			if err != nil {
 				return Outcome{}, err
 			}
@@ -62,18 +62,19 @@ func (r *Runner) rollBack(ctx context.Context, before, rec *sandbox.Record, caus
 }
 
 // rollBackBegun takes back what an attempt before this one wrote and did not
-// carry out. Only a young generation without a pod is that: a sandbox that lost
-// its pod later keeps its volume, and waits for room.
+// carry out. Only a young start or resume without a pod is that: a sandbox that
+// lost its pod later, or whose pod was replaced, runs on and waits for room.
 func (r *Runner) rollBackBegun(ctx context.Context, rec *sandbox.Record, cause error) (Outcome, error) {
 	pod, err := r.Cluster.Pod(ctx, sandbox.PodName(rec.RuntimeID, rec.Incarnation))
 	if err != nil {
 		return Outcome{}, err
 	}
-	if pod != nil || r.Now().Sub(rec.ChangedAt) > sandbox.PurgeAfter {
+	begun, at := rec.Beginning()
+	if pod != nil || rec.Generation != begun || r.Now().Sub(at) > sandbox.PurgeAfter {
 		return Outcome{Err: cause, Record: rec}, r.tell(ctx, rec, cause)
 	}
 	before := &sandbox.Record{Desired: sandbox.Paused}
-	if rec.CreatedAt.Equal(rec.ChangedAt) { // the generation made the sandbox
+	if rec.CreatedAt.Equal(at) { // the generation made the sandbox
 		before.Desired = sandbox.Stopped
 	}
 	return r.rollBack(ctx, before, rec, cause)
@@ -82,18 +83,26 @@ func (r *Runner) rollBackBegun(ctx context.Context, rec *sandbox.Record, cause e
 // tell shows what a sandbox waits for that is to run and gets no pod: the words
 // of the refusal.
 func (r *Runner) tell(ctx context.Context, rec *sandbox.Record, cause error) error {
-	pods, order, err := r.Cluster.Pods(ctx, rec.Name)
+	seen, err := r.look(ctx, rec)
 	if err != nil {
 		return err
 	}
-	seen := observed{order: order, refusal: sandbox.MessageOf(cause)}
-	for i := range pods {
-		if p := &pods[i]; p.RecordUID == rec.UID && p.RuntimeID == rec.RuntimeID && p.Incarnation == rec.Incarnation {
-			seen.pod = p
-		}
-	}
+	seen.refusal = sandbox.MessageOf(cause)
 	if _, err = r.show(ctx, rec, seen); errors.Is(err, views.ErrMoved) {
 		return nil // whoever moved it shows it
 	}
 	return err
+}
+
+// look lists the pods, and changes nothing.
+func (r *Runner) look(ctx context.Context, rec *sandbox.Record) (observed, error) {
+	pods, order, err := r.Cluster.Pods(ctx, rec.Name)
+	if err != nil {
+		return observed{}, err
+	}
+	seen := observed{order: order}
+	for i := range pods {
+		seen.take(rec, &pods[i])
+	}
+	return seen, nil
 }

@@ -42,7 +42,8 @@ func (b *Book) Signs(key string, r *sandbox.Record) sandbox.Signs {
 	if m.runtimeID == r.RuntimeID {
 		s.Traffic = m.traffic
 	}
-	s.Claimed = m.claimed == r.RuntimeID && m.generation >= r.Generation
+	begun, _ := r.Beginning()
+	s.Claimed = m.claimed == r.RuntimeID && m.generation >= begun
 	return s
 }
 
