@@ -33,12 +33,20 @@ func (o *Observer) reconcile(ctx context.Context, seen podwatch.Seen, m *memory,
 		m.drift = nag{}
 		return time.Time{}, o.objects(ctx, seen, m, now)
 	}
-	at := m.drift.due("pod "+c.PodUID, patience, m.since.Add(settle), now)
+	pod := podOf(seen.Record, seen.Pods)
+	wait, ending := patience, pod != nil && pod.Terminating && pod.UID == c.PodUID
+	if ending {
+		wait = m.replaceAfter()
+	}
+	at := m.drift.due("pod "+c.PodUID, wait, m.since.Add(settle), now)
 	if now.Before(at) {
 		return at, nil
 	}
 	if err := o.commands.Send(ctx, c, now); err != nil {
 		return time.Time{}, err
+	}
+	if ending && m.drift.sent == 0 {
+		m.replaced++
 	}
 	m.drift.done(now)
 	return m.drift.due(m.drift.cause, 0, time.Time{}, now), nil

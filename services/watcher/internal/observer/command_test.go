@@ -59,6 +59,51 @@ func TestAMissingPodIsReconciled(t *testing.T) {
 	}
 }
 
+// Something takes each pod away as soon as it is there: the next one comes more and
+// more seldom, and at once again after one that was ready.
+func TestPodsThatAllEndAreReplacedMoreSeldom(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	r := b.born("s")
+	key := testbed.Key(r)
+	order := uint64(10)
+	show := func(change func(*sandbox.Pod)) {
+		order++
+		pod := testbed.ReadyPod(r, order)
+		change(&pod)
+		b.world.Set(r, order, pod)
+	}
+	ends := func(p *sandbox.Pod) { p.Ready, p.Terminating = false, true }
+	const tick = 500 * time.Millisecond
+	var waits []time.Duration
+	replaced := func() time.Duration {
+		show(ends)
+		for waited := time.Duration(0); ; waited += tick {
+			if len(b.after(tick, key)) > 0 {
+				r.Generation, r.Incarnation = r.Generation+1, r.Incarnation+1
+				return waited + tick
+			}
+			if waited > time.Hour {
+				t.Fatal("it is not replaced any more")
+			}
+		}
+	}
+	for range 7 {
+		waits = append(waits, replaced().Round(time.Second))
+	}
+	want := []time.Duration{4 * time.Second, 6 * time.Second, 11 * time.Second, 21 * time.Second, 41 * time.Second, 61 * time.Second, 61 * time.Second}
+	for i := range want {
+		if d := waits[i] - want[i]; d > time.Second || d < -time.Second {
+			t.Fatalf("replaced after %v, want about %v", waits, want)
+		}
+	}
+	show(func(*sandbox.Pod) {})
+	b.after(time.Minute, key)
+	if got := replaced(); got > 5*time.Second {
+		t.Errorf("one that was ready is replaced after %v", got)
+	}
+}
+
 func TestALookAgainIsAskedForWhenDriftMustLast(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

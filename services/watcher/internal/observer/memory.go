@@ -15,6 +15,7 @@ type memory struct {
 	ran        int64     // the last incarnation that was seen to have a pod
 	verified   string    // UID of the last pod whose route was seen verified
 	judged     time.Time // the list of objects that was last looked at
+	replaced   int       // pods that were ending and replaced, since one was ready
 	drift      nag
 	purge      nag
 	clock      nag
@@ -36,7 +37,20 @@ func (o *Observer) memory(key string, r *sandbox.Record, pod *sandbox.Pod, now t
 	if pod != nil {
 		m.ran = r.Incarnation
 	}
+	if r.Desired != sandbox.Running || pod != nil && pod.Ready && !pod.Terminating {
+		m.replaced = 0
+	}
 	return m
+}
+
+// replaceAfter is how long a pod must have been ending until another takes its
+// place: longer each time, for who takes all of them away will take the next one
+// too.
+func (m *memory) replaceAfter() time.Duration {
+	if m.replaced == 0 {
+		return patience
+	}
+	return repetition(m.replaced)
 }
 
 // lost reports whether a sandbox that is to run has lost its pod, or is about
@@ -78,11 +92,13 @@ func (n *nag) due(cause string, patience time.Duration, notBefore, now time.Time
 		}
 		return at
 	}
-	wait := repeatMax
-	if n.sent < 5 {
-		wait = min(repeatMax, repeatFirst<<(n.sent-1))
-	}
-	return n.last.Add(wait)
+	return n.last.Add(repetition(n.sent))
+}
+
+// repetition is the wait after so many times, of which there was one at least.
+func repetition(times int) time.Duration {
+	const doublings = 4
+	return min(repeatMax, repeatFirst<<min(times-1, doublings))
 }
 
 func (n *nag) done(now time.Time) { n.last, n.sent = now, n.sent+1 }

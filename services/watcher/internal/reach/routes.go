@@ -13,9 +13,14 @@ import (
 )
 
 const (
-	// workers ask at the same time. Where the controller is down each waits for
-	// its timeout: a thousand sandboxes that start are then asked every 80 s.
+	// workers ask at the same time, and slow ones at most those that have failed
+	// for a while. Where the controller is down each waits for its timeout: a
+	// thousand sandboxes that start are then asked every five minutes, and one that
+	// is new at once.
 	workers = 64
+	slow    = 16
+	// slowAgain is when a route is looked at again that had to wait for the slow.
+	slowAgain = time.Second
 	// lookTimeout is that of the clients, for whom all this is done.
 	lookTimeout = 5 * time.Second
 	// A route that fails is asked again after minRetry, and then more and more
@@ -51,12 +56,14 @@ type Routes struct {
 
 	mu     sync.Mutex
 	wanted map[string]*asked // by view key
+
+	slow chan struct{} // one for each worker that asks a route which has failed for a while
 }
 
 // New returns one that asks for nothing; Run asks.
 func New(look Look, log *zap.Logger) *Routes {
 	return &Routes{
-		look: look, log: log, wanted: map[string]*asked{},
+		look: look, log: log, wanted: map[string]*asked{}, slow: make(chan struct{}, slow),
 		queue: workqueue.NewTypedRateLimitingQueue(
 			workqueue.NewTypedItemExponentialFailureRateLimiter[string](minRetry, maxRetry)),
 	}
@@ -116,9 +123,18 @@ func (r *Routes) next(ctx context.Context, told func(string)) bool {
 		return false
 	}
 	defer r.queue.Done(key)
-	route, ok := r.due(key)
+	route, fails, ok := r.due(key)
 	if !ok {
 		return true
+	}
+	if fails >= patience {
+		select {
+		case r.slow <- struct{}{}:
+			defer func() { <-r.slow }()
+		default:
+			r.queue.AddAfter(key, slowAgain)
+			return true
+		}
 	}
 	inner, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
@@ -130,15 +146,15 @@ func (r *Routes) next(ctx context.Context, told func(string)) bool {
 	return true
 }
 
-// due is the route to be asked for a key, if one is.
-func (r *Routes) due(key string) (Route, bool) {
+// due is the route to be asked for a key, if one is, and how often it has failed.
+func (r *Routes) due(key string) (Route, int, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	w := r.wanted[key]
 	if w == nil || w.reach == sandbox.Reached {
-		return Route{}, false
+		return Route{}, 0, false
 	}
-	return w.route, true
+	return w.route, w.fails, true
 }
 
 // settle keeps what was seen, unless something else is wanted by now.

@@ -3,6 +3,7 @@ package reach_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -192,6 +193,36 @@ func TestALookThatHangs(t *testing.T) {
 		mu.Unlock()
 		if !slices.Equal(got, []string{"answers", "hangs"}) || r.Seen("hangs", 1) != sandbox.ReachTimeout {
 			t.Errorf("told of %q, want answers and, after its time, hangs", got)
+		}
+		cancel()
+		wg.Wait()
+	})
+}
+
+// Sandboxes that answer their kubelet and hang for everybody else keep no other one
+// waiting.
+func TestThoseThatHangKeepNobodyWaiting(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := reach.New(func(ctx context.Context, url string) (sandbox.Reach, error) {
+			if url == one.URL {
+				<-ctx.Done()
+				return sandbox.ReachTimeout, ctx.Err()
+			}
+			return sandbox.Reached, nil
+		}, zap.NewNop())
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() { r.Run(ctx, func(string) {}) })
+		for i := range 300 {
+			r.Ask(fmt.Sprint("hangs-", i), one)
+		}
+		time.Sleep(3 * time.Minute)
+		r.Ask("answers", reach.Route{Incarnation: 1, URL: "http://t.example"})
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if r.Seen("answers", 1) != sandbox.Reached {
+			t.Error("it waits behind those that hang")
 		}
 		cancel()
 		wg.Wait()
