@@ -90,6 +90,13 @@ func TestCheck40NodeUnreachable(t *testing.T) {
 	}
 }
 
+// What clients are shown of a lost node. The controller that deletes its pods
+// says so in each of them first.
+var (
+	takenOffNode  = shows("starting", "not found", "DeletionByTaintManager: Taint manager: ")
+	unschedulable = shows("starting", "pending", "Unschedulable: ")
+)
+
 // TestNodeIsLost: Kubernetes takes the pods of a lost node away, and they never
 // end. The next incarnation takes their place and waits for a node and the
 // volume, in words; every command is answered; when the node is back all runs.
@@ -109,12 +116,12 @@ func TestNodeIsLost(t *testing.T) {
 	}
 	thaw := freeze(t, bed.RealNodes[0]+"-kubelet")
 	for _, s := range sessions {
-		r.learns(t, s, isEnding, func(rt client.Runtime) bool {
-			return rt.Status == "starting" && rt.StatusDetail != "" // by whom, or what the next one waits for
+		r.learns(t, s, isEnding, func(rt client.Runtime) bool { // by whom, or what the next one waits for
+			return takenOffNode(rt) || unschedulable(rt)
 		})
 	}
 	for _, s := range sessions {
-		r.learns(t, s, isUnschedulable, shows("starting", "pending", "Unschedulable: "))
+		r.learns(t, s, isUnschedulable, unschedulable)
 	}
 	begin := time.Now()
 	if again := r.begin(t, "started"); again.RuntimeID != first["started"].RuntimeID {

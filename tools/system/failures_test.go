@@ -203,6 +203,12 @@ func TestCheck38CrashLoopAndOOM(t *testing.T) {
 		rt = r.learns(t, "oom", isReady, serves)
 		r.stopped(t, rt)
 	})
+	t.Run("OOM, stopped", func(t *testing.T) {
+		t.Parallel()
+		r.begin(t, "oom-ends", env("STUB_EAT_MEMORY_MB", "400"))
+		rt := r.learns(t, "oom-ends", ended("OOMKilled"), shows("error", "crashloopbackoff", "OOMKilled"))
+		r.stopped(t, rt)
+	})
 }
 
 // endContainer has the stub of a sandbox end by itself. It may be gone before its

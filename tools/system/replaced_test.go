@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
@@ -26,21 +27,24 @@ import (
 func TestCheck67StartOfAFailedOne(t *testing.T) {
 	t.Attr("conformance", "67 real node")
 	r := newRealRig(t, "again", stack.Options{Gateways: 2, Settings: []string{noPurge, "EPHEMERAL_STORAGE_LIMIT=20Mi"}})
+	evicted, showsEvicted := over(corev1.PodFailed, "Evicted"), shows("error", "failed", "Evicted: ", "ephemeral")
 	for _, c := range []struct {
-		name  string
-		fail  func(t *testing.T, rt client.Runtime)
-		knows func(*corev1.Pod) bool
-		shows func(client.Runtime) bool
+		name   string
+		onTerm string // exit code
+		fail   func(t *testing.T, rt client.Runtime)
+		knows  func(*corev1.Pod) bool
+		shows  func(client.Runtime) bool
 	}{
-		{"crash loop", r.crash, waits("CrashLoopBackOff"), shows("error", "crashloopbackoff", "exit code")},
-		// The kubelet leaves of an eviction what the container's own end was, where
-		// that was a good one: Completed. The word Evicted is in an Event only.
-		{"evicted", r.overflow, isOver, shows("error", "failed", "exit code")},
+		{"crash loop", "0", r.crash, waits("CrashLoopBackOff"), shows("error", "crashloopbackoff", "exit code")},
+		{"evicted", "143", r.overflow, evicted, showsEvicted},
+		// The kubelet drops its own reason where the container's end was a good one.
+		// The word Evicted is in an Event only.
+		{"evicted and ended well", "0", r.overflow, over(corev1.PodSucceeded, ""), shows("error", "failed", "Completed: exit code 0")},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			session := strings.ReplaceAll(c.name, " ", "-")
-			r.begin(t, session, asRoot, env("STUB_CRASH_FILE", "/workspace/crash"))
+			r.begin(t, session, asRoot, env("STUB_CRASH_FILE", "/workspace/crash", "STUB_EXIT_ON_TERM", c.onTerm))
 			first := r.learns(t, session, isReady, serves)
 			agent := client.NewAgent(r.http, first.URL, first.SessionAPIKey)
 			if err := agent.Write(t.Context(), "/workspace", "notes.txt", "kept"); err != nil {
@@ -65,6 +69,13 @@ func TestCheck67StartOfAFailedOne(t *testing.T) {
 			r.stopped(t, again)
 		})
 	}
+	t.Run("evicted, stopped", func(t *testing.T) {
+		t.Parallel()
+		r.begin(t, "ends", asRoot, env("STUB_EXIT_ON_TERM", "143"))
+		r.overflow(t, r.learns(t, "ends", isReady, serves))
+		rt := r.learns(t, "ends", evicted, showsEvicted)
+		r.stopped(t, rt)
+	})
 }
 
 // crash has a sandbox crash again and again, as long as its file is there.
@@ -110,15 +121,30 @@ func TestFullNamespace(t *testing.T) {
 	r.learns(t, "first", func(p *corev1.Pod) bool { return p.UID != pod.UID && isReady(p) }, serves)
 
 	r.quota(t, 0)
-	r.deletePod(t, first)
-	r.shown(t, "first", shows("starting", "not found", "exceeded quota"))
+	r.losesPod(t, first, "exceeded quota")
 	r.quota(t, 1)
 	first = r.learns(t, "first", isReady, serves)
 
 	r.quota(t, 0)
-	r.deletePod(t, first)
-	first = r.shown(t, "first", shows("starting", "not found", "exceeded quota"))
+	first = r.losesPod(t, first, "exceeded quota")
 	r.stopped(t, first)
+}
+
+// losesPod deletes the pod of a sandbox that cannot have another, and waits until
+// clients are told why: toldWithin after the pod is gone at the latest. No watch
+// shows when the quota refused; by then nothing else is in the way.
+func (r *rig) losesPod(t *testing.T, rt client.Runtime, why string) client.Runtime {
+	t.Helper()
+	r.deletePod(t, rt)
+	r.waitHas(t, rt.RuntimeID, "volume")
+	gone := time.Now()
+	rt = r.shown(t, rt.SessionID, shows("starting", "not found", why))
+	late := time.Since(gone)
+	if late > toldWithin {
+		t.Errorf("%s was told %s after its pod was gone, want %s at most", rt.SessionID, late, toldWithin)
+	}
+	t.Logf("%s; told %s after its pod was gone", firstLine(rt.StatusDetail), late.Round(time.Millisecond))
+	return rt
 }
 
 // quota allows so many pods in the sandboxes' namespace.

@@ -61,6 +61,12 @@ func TestAllServicesRestart(t *testing.T) {
 // restartAll ends every service at the same time, then starts all.
 func (r *rig) restartAll(t *testing.T, signal unix.Signal) {
 	t.Helper()
+	r.endAll(t, signal)
+	r.startAll(t)
+}
+
+func (r *rig) endAll(t *testing.T, signal unix.Signal) {
+	t.Helper()
 	names := r.Names()
 	for _, name := range names {
 		if err := r.Signal(name, signal); err != nil {
@@ -72,7 +78,12 @@ func (r *rig) restartAll(t *testing.T, signal unix.Signal) {
 			t.Fatal(err)
 		}
 	}
-	for _, name := range names {
+}
+
+// startAll starts every service and waits until all are ready.
+func (r *rig) startAll(t *testing.T) {
+	t.Helper()
+	for _, name := range r.Names() {
 		if err := r.StartService(name); err != nil {
 			t.Fatal(err)
 		}

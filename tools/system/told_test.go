@@ -22,9 +22,8 @@ import (
 // toldWithin is how soon clients are told what Kubernetes knows.
 const toldWithin = 5 * time.Second
 
-// newRealRig is a stack whose sandboxes are real containers. Tests that use it
-// are not parallel: they make the one real node fail in ways that others would
-// notice.
+// newRealRig is a stack whose sandboxes are real containers. Tests that make the
+// one real node fail, or fill it, are not parallel: others would notice.
 func newRealRig(t *testing.T, name string, o stack.Options) *rig {
 	t.Helper()
 	o.Settings = append(append(stack.Placement(true), "TOLERATIONS=", "STORAGE_CLASS="), o.Settings...)
@@ -143,8 +142,8 @@ func isReady(p *corev1.Pod) bool {
 	return false
 }
 
-func isOver(p *corev1.Pod) bool {
-	return p.Status.Phase == corev1.PodFailed || p.Status.Phase == corev1.PodSucceeded
+func over(phase corev1.PodPhase, reason string) func(*corev1.Pod) bool {
+	return func(p *corev1.Pod) bool { return p.Status.Phase == phase && p.Status.Reason == reason }
 }
 
 func isEnding(p *corev1.Pod) bool { return p.DeletionTimestamp != nil }

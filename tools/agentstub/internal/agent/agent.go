@@ -63,7 +63,7 @@ func (a *Agent) Run(ctx context.Context) (int, error) {
 	a.held = eatMemory(ctx, a.cfg.Faults.EatMemory)
 	select {
 	case <-ctx.Done():
-		return 0, nil
+		return a.cfg.Faults.ExitOnTerm, nil
 	case err := <-failed:
 		return 1, fmt.Errorf("serve: %w", err)
 	case <-a.crash():

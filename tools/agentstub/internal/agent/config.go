@@ -31,6 +31,7 @@ type Faults struct {
 	CrashAfter time.Duration // when Crash
 	CrashFile  string        // end at start where this file exists; on a volume it makes and ends a crash loop
 	ExitCode   int           // of every crash that names none itself
+	ExitOnTerm int           // exit code on SIGTERM; the kubelet forgets why it ended what ends with 0
 	Hang       bool          // accept, but never answer a health path
 	EatMemory  int           // MiB to touch and hold
 	ReadyAfter time.Duration // health paths are 503 until then
@@ -58,6 +59,7 @@ func FromEnv(argv []string, getenv func(string) string) (Config, error) {
 			CrashAfter: env.milliseconds("STUB_CRASH_AFTER_MS"),
 			CrashFile:  getenv("STUB_CRASH_FILE"),
 			ExitCode:   env.number(1, "STUB_EXIT_CODE"),
+			ExitOnTerm: env.number(0, "STUB_EXIT_ON_TERM"),
 			Hang:       on(getenv("STUB_HANG")),
 			EatMemory:  env.number(0, "STUB_EAT_MEMORY_MB"),
 			ReadyAfter: env.milliseconds("STUB_READY_AFTER_MS"),

@@ -68,13 +68,14 @@ func TestFromEnvFaults(t *testing.T) {
 	env := map[string]string{
 		"STUB_CRASH_AFTER_MS": "0", "STUB_EXIT_CODE": "137", "STUB_HANG": "true", "STUB_EAT_MEMORY_MB": "3",
 		"STUB_READY_AFTER_MS": "1500", "STUB_UNREADY_FILE": "/u", "STUB_CRASH_FILE": "/c", "STUB_NO_SERVER_INFO": "1",
+		"STUB_EXIT_ON_TERM": "143",
 	}
 	cfg, err := agent.FromEnv([]string{"stub"}, func(k string) string { return env[k] })
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := agent.Faults{
-		Crash: true, ExitCode: 137, Hang: true, EatMemory: 3,
+		Crash: true, ExitCode: 137, ExitOnTerm: 143, Hang: true, EatMemory: 3,
 		ReadyAfter: 1500 * time.Millisecond, UnreadyIf: "/u", CrashFile: "/c", NoInfo: true,
 	}
 	if cfg.Faults != want {

@@ -51,6 +51,16 @@ func TestRunServesAllPortsUntilTold(t *testing.T) {
 	}
 }
 
+func TestRunEndsAsToldOnTerm(t *testing.T) {
+	t.Parallel()
+	a := newAgent(t, func(c *agent.Config) { c.Ports, c.Faults = agent.Ports{}, agent.Faults{ExitCode: 1, ExitOnTerm: 143} })
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if code, err := a.Run(ctx); code != 143 || err != nil {
+		t.Errorf("code %d, err %v; want 143", code, err)
+	}
+}
+
 // statusOf asks until somebody listens there.
 func statusOf(t *testing.T, port int) int {
 	t.Helper()
