@@ -36,29 +36,44 @@ type sandboxWay struct {
 func TestCheck64BrowserPreflight(t *testing.T) {
 	declare(t, realNode, 64)
 	t.Parallel()
-	const origin = "https://app.example.test"
 	for name, c := range waysToAll(t) {
-		agent := client.NewAgent(c.http, c.base, c.r.SessionAPIKey)
-		answer := do(t, agent.Caller, preflight)
-		// What only the sandbox knows to say shows that it was asked.
-		once(t, name+", preflight", answer, map[string]string{
-			"Access-Control-Allow-Origin": origin, "Access-Control-Allow-Methods": "POST",
-			"Access-Control-Allow-Headers": "x-session-api-key", "Access-Control-Allow-Credentials": "true", "Vary": "Origin",
+		letsBrowsers(t, name, client.NewAgent(c.http, c.base, c.r.SessionAPIKey))
+	}
+}
+
+func TestCheck64BrowsersByEachWay(t *testing.T) {
+	declare(t, realNode, 64)
+	t.Parallel()
+	byEachWay(t, func(t *testing.T, e entrance) {
+		r := e.sharedRunning(t)
+		letsBrowsers(t, "HTTP as it comes", e.agent(r.URL, r))
+		letsBrowsers(t, "HTTP 1.1", e.socket(r.URL, r))
+	})
+}
+
+// letsBrowsers looks whether a page of another origin may use the sandbox.
+func letsBrowsers(t *testing.T, way string, agent client.Agent) {
+	t.Helper()
+	const origin = "https://app.example.test"
+	answer := do(t, agent.Caller, preflight)
+	// What only the sandbox knows to say shows that it was asked.
+	once(t, way+", preflight", answer, map[string]string{
+		"Access-Control-Allow-Origin": origin, "Access-Control-Allow-Methods": "POST",
+		"Access-Control-Allow-Headers": "x-session-api-key", "Access-Control-Allow-Credentials": "true", "Vary": "Origin",
+	})
+	if !answer.OK() {
+		t.Errorf("%s: %s", way, answer)
+	}
+	// A page may read the answer to its request, an error too.
+	for status, bare := range map[int]bool{http.StatusOK: false, http.StatusUnauthorized: true} {
+		answer := do(t, agent.Caller, client.Request{
+			Method: http.MethodPost, Path: "/api/conversations", Bare: bare, Header: http.Header{"Origin": {origin}},
 		})
-		if !answer.OK() {
-			t.Errorf("%s: %s", name, answer)
-		}
-		// A page may read the answer to its request, an error too.
-		for status, bare := range map[int]bool{http.StatusOK: false, http.StatusUnauthorized: true} {
-			answer := do(t, agent.Caller, client.Request{
-				Method: http.MethodPost, Path: "/api/conversations", Bare: bare, Header: http.Header{"Origin": {origin}},
-			})
-			once(t, fmt.Sprint(name, ", ", status), answer, map[string]string{
-				"Access-Control-Allow-Origin": origin, "Access-Control-Allow-Credentials": "true", "Vary": "Origin",
-			})
-			if answer.Status != status {
-				t.Errorf("%s: %s, want %d", name, answer, status)
-			}
+		once(t, fmt.Sprint(way, ", ", status), answer, map[string]string{
+			"Access-Control-Allow-Origin": origin, "Access-Control-Allow-Credentials": "true", "Vary": "Origin",
+		})
+		if answer.Status != status {
+			t.Errorf("%s: %s, want %d", way, answer, status)
 		}
 	}
 }

@@ -5,9 +5,12 @@ package conformance_test
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/sandbar-io/sandbar/tools/conformance/client"
 )
@@ -21,6 +24,14 @@ const (
 	late        = 90 * time.Second
 )
 
+// What the clocks say of the testbed's keys "clocked" and "fixed", whose own times
+// these are; the second has the maximum age only.
+const (
+	keysIdle      = "it was idle for 15s"
+	keysMaxAge    = "it ran for 20s, the longest allowed"
+	keysRetention = "it was paused for 10s"
+)
+
 // lifecycle is our extension of the start body.
 func lifecycle(clocks map[string]any) func(map[string]any) { return with("lifecycle", clocks) }
 
@@ -29,15 +40,17 @@ func idleOnly(seconds int) func(map[string]any) {
 	return lifecycle(map[string]any{"idle_seconds": seconds, "max_age_seconds": 0, "pending_seconds": 0, "unclaimed_seconds": 0})
 }
 
-// waitReason waits until a sandbox is as a clock left it, and tells why.
-func waitReason(t *testing.T, api client.API, session, status, reason string) {
+// waitReason waits until a sandbox is as a clock left it, and tells why: by one of
+// these reasons.
+func waitReason(t *testing.T, api client.API, session, status string, reasons ...string) {
 	t.Helper()
 	waitFor(t, late, session+" is "+status+" by its clock", func(ctx context.Context) (string, bool) {
 		r, err := api.Session(ctx, session)
 		if err != nil {
 			return err.Error(), false
 		}
-		return r.Status + ": " + r.StatusDetail, r.Status == status && strings.Contains(r.StatusDetail, reason)
+		told := slices.ContainsFunc(reasons, func(reason string) bool { return strings.Contains(r.StatusDetail, reason) })
+		return r.Status + ": " + r.StatusDetail, r.Status == status && told
 	})
 }
 
@@ -84,6 +97,39 @@ func listed(ctx context.Context, api client.API, session string) (status, detail
 	return "gone", "", nil
 }
 
+// waitForgotten is waitReason for a sandbox that nobody may ask for meanwhile.
+func waitForgotten(t *testing.T, api client.API, session, status string) {
+	t.Helper()
+	waitFor(t, late, "what nobody asks for is "+status, func(ctx context.Context) (string, bool) {
+		now, detail, err := listed(ctx, api, session)
+		if err != nil {
+			return err.Error(), false
+		}
+		return now + ": " + detail, now == status && strings.Contains(detail, "nobody asked for it")
+	})
+}
+
+// readySince is when the kubelet found a sandbox ready, to the second before.
+func readySince(t *testing.T, r client.Runtime) time.Time {
+	t.Helper()
+	pod := onePod(t, suite.Namespace, r)
+	for _, c := range pod.Status.Conditions {
+		if c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue {
+			return c.LastTransitionTime.Time
+		}
+	}
+	t.Fatalf("pod %s is not ready: %+v", pod.Name, pod.Status.Conditions)
+	return time.Time{}
+}
+
+// hadWholePeriod is asked when a sandbox was seen paused by its idle clock.
+func hadWholePeriod(t *testing.T, ready time.Time) {
+	t.Helper()
+	if d := time.Since(ready); d < idleSeconds*time.Second {
+		t.Errorf("paused %v after it was ready, want at least %d s", d, idleSeconds)
+	}
+}
+
 func TestCheck43NeverAskedForIsReaped(t *testing.T) {
 	declare(t, realNode, 43)
 	t.Parallel()
@@ -97,18 +143,38 @@ func TestCheck43NeverAskedForIsReaped(t *testing.T) {
 			t.Errorf("started again as %s, want %s", r.RuntimeID, first.RuntimeID)
 		}
 	}
-	waitFor(t, late, "what nobody asked for is stopped", func(ctx context.Context) (string, bool) {
-		status, detail, err := listed(ctx, defaultAPI(), forgotten.SessionID)
-		if err != nil {
-			return err.Error(), false
-		}
-		return status + ": " + detail, status == "stopped" && strings.Contains(detail, "nobody asked for it")
-	})
+	waitForgotten(t, defaultAPI(), forgotten.SessionID, "stopped")
 	waitNoPod(t, forgotten)
 	for _, r := range []client.Runtime{polled, first} {
 		if status, detail, err := listed(t.Context(), defaultAPI(), r.SessionID); err != nil || status != "running" && status != "starting" {
 			t.Errorf("%s was asked for, and is %s: %s, %v", r.SessionID, status, detail, err)
 		}
+	}
+}
+
+// One that was resumed may hold work: it is paused, and keeps its volume.
+func TestCheck43ResumedAndNeverAskedForIsPaused(t *testing.T) {
+	declare(t, realNode, 43)
+	t.Parallel()
+	api := defaultAPI()
+	r := startReady(t, api, startBody(t, "v1a", newSession(), lifecycle(map[string]any{"unclaimed_seconds": 10})))
+	// Past the router: it tells of traffic later, and that would be of after the resume.
+	past := client.NewAgent(suite.http, "http://"+onePod(t, suite.Namespace, r).Status.PodIP+":60000", r.SessionAPIKey)
+	if err := past.Write(t.Context(), workspace, "a.txt", "kept"); err != nil {
+		t.Fatal(err)
+	}
+	pause(t, api, r)
+	if resumed := try(api.Resume(t.Context(), r.RuntimeID)).or(t); resumed.Status != "starting" {
+		t.Errorf("resumed as %+v, want it starting", resumed)
+	}
+	waitForgotten(t, api, r.SessionID, "paused")
+	waitNoPod(t, r)
+	if left, err := volumesOf(t.Context(), r); err != nil || len(left) != 1 {
+		t.Errorf("volumes %q, %v; want its one", left, err)
+	}
+	resume(t, api, r)
+	if got, err := agentOf(r).Read(t.Context(), workspace, "a.txt"); err != nil || got != "kept" {
+		t.Errorf("the file holds %q, %v", got, err)
 	}
 }
 
@@ -134,7 +200,8 @@ func TestCheck44Idle(t *testing.T) {
 		use     func(t *testing.T, r client.Runtime)
 		stillUp bool
 	}{
-		"unused": {use: func(*testing.T, client.Runtime) {}},
+		// Counted from its start it would be paused too early.
+		"unused": {body: readyAfter(5 * time.Second), use: func(*testing.T, client.Runtime) {}},
 		"health probes are no use": {use: func(t *testing.T, r client.Runtime) {
 			for _, path := range []string{"/alive", "/health", "/server_info"} {
 				do(t, client.Caller{Base: r.URL, HTTP: suite.http}, client.Request{Path: path})
@@ -162,11 +229,13 @@ func TestCheck44Idle(t *testing.T) {
 				runsFor(t, 5*idleSeconds*time.Second/2, r, func() { c.use(t, r) })
 				return
 			}
+			ready := readySince(t, r)
 			waitFor(t, late, "it is paused", func(ctx context.Context) (string, bool) {
 				c.use(t, r)
 				now := try(defaultAPI().Session(ctx, r.SessionID)).or(t)
 				return now.Status, now.Status == "paused" && now.StatusDetail == "it was idle for 15s"
 			})
+			hadWholePeriod(t, ready)
 			waitNoPod(t, r)
 		})
 	}
@@ -196,16 +265,13 @@ func TestCheck44And68AFreshResumeHasAWholePeriod(t *testing.T) {
 			}
 			waitReason(t, defaultAPI(), r.SessionID, "paused", "it was idle")
 			back(t, body, r)
-			ready := waitReady(t, defaultAPI(), r.SessionID)
-			began := time.Now()
-			if ready.RuntimeID != r.RuntimeID || ready.URL != r.URL || ready.StatusDetail != "" {
-				t.Errorf("came back as %+v, was %+v", ready, r)
+			again := waitReady(t, defaultAPI(), r.SessionID)
+			if again.RuntimeID != r.RuntimeID || again.URL != r.URL || again.StatusDetail != "" {
+				t.Errorf("came back as %+v, was %+v", again, r)
 			}
+			ready := readySince(t, again)
 			waitReason(t, defaultAPI(), r.SessionID, "paused", "it was idle")
-			// What is read here is seen up to a poll after it was so.
-			if d := time.Since(began); d < (idleSeconds-1)*time.Second {
-				t.Errorf("paused again %v after it was ready", d)
-			}
+			hadWholePeriod(t, ready)
 			try(defaultAPI().Resume(t.Context(), r.RuntimeID)).or(t)
 			waitReady(t, defaultAPI(), r.SessionID)
 			if got, err := agentOf(r).Read(t.Context(), workspace, "a.txt"); err != nil || got != "kept" {
@@ -232,10 +298,46 @@ func TestCheck45MaximumAgeAndRetention(t *testing.T) {
 	})
 }
 
-func TestCheck45ZeroIsNever(t *testing.T) {
-	declare(t, realNode, 45)
+// What a start does not ask for is its key's; a fixed key passes over what it asks.
+func TestCheck44And45ClocksOfAKey(t *testing.T) {
+	declare(t, realNode, 44, 45)
 	t.Parallel()
-	never := map[string]any{"idle_seconds": 0, "max_age_seconds": 0, "retention_seconds": 0, "pending_seconds": 0, "unclaimed_seconds": 0}
-	r := startReady(t, defaultAPI(), startBody(t, "v1a", newSession(), lifecycle(never)))
-	runsFor(t, 2*idleSeconds*time.Second, r, func() {})
+	for name, c := range map[string]struct {
+		key    string
+		asked  map[string]any
+		reason string
+	}{
+		"idle":        {"clocked", map[string]any{"max_age_seconds": 0}, keysIdle},
+		"maximum age": {"clocked", map[string]any{"idle_seconds": 0}, keysMaxAge},
+		"fixed":       {"fixed", map[string]any{"idle_seconds": 0, "max_age_seconds": 0}, keysMaxAge},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			api := keyedAPI(c.key)
+			r := start(t, api, startBody(t, "v1a", newSession(), lifecycle(c.asked)))
+			waitReason(t, api, r.SessionID, "paused", c.reason)
+			waitNoPod(t, r)
+		})
+	}
+}
+
+// Beside one that asks for nothing, and is younger: when its key's times have ended
+// that one, they would have ended the others before.
+func TestCheck45ZeroIsNever(t *testing.T) {
+	declare(t, realNode, 44, 45)
+	t.Parallel()
+	api := keyedAPI("clocked")
+	never := lifecycle(map[string]any{"idle_seconds": 0, "max_age_seconds": 0, "retention_seconds": 0, "pending_seconds": 0, "unclaimed_seconds": 0})
+	runs := startReady(t, api, startBody(t, "v1a", newSession(), never))
+	sleeps := start(t, api, startBody(t, "v1a", newSession(), never))
+	pause(t, api, sleeps)
+	ends := start(t, api, startBody(t, "v1a", newSession()))
+	// Its age may end it before it was ready for so long.
+	waitReason(t, api, ends.SessionID, "paused", keysIdle, keysMaxAge)
+	waitReason(t, api, ends.SessionID, "stopped", keysRetention)
+	for session, want := range map[string]string{runs.SessionID: "running", sleeps.SessionID: "paused"} {
+		if now := try(api.Session(t.Context(), session)).or(t); now.Status != want {
+			t.Errorf("%s is %s: %s; want %s for ever", session, now.Status, now.StatusDetail, want)
+		}
+	}
 }

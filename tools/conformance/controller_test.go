@@ -19,9 +19,9 @@ import (
 
 // A paused sandbox is 503 and one that is unknown 404 by each way, which is what
 // V0's resume lives by. The JSON body is the router's own: a controller answers in
-// its words.
+// its words. A browser must see the 503 of its preflight and its WebSocket too.
 func TestCheck11And12PauseAndResumeByControllers(t *testing.T) {
-	declare(t, realNode, 11, 12, 25)
+	declare(t, realNode, 11, 12, 23)
 	t.Parallel()
 	byControllers(t, func(t *testing.T, e entrance) {
 		r := startReady(t, e.api(), startBody(t, "v1a", newSession()))
@@ -29,7 +29,16 @@ func TestCheck11And12PauseAndResumeByControllers(t *testing.T) {
 			t.Fatal(err)
 		}
 		pause(t, e.api(), r)
-		waitAnswer(t, e.agent(r.URL, r).Caller, client.Request{Path: "/alive"}, http.StatusServiceUnavailable)
+		for name, base := range e.bases(r) {
+			waitAnswer(t, e.agent(base, r).Caller, client.Request{Path: "/alive"}, http.StatusServiceUnavailable)
+			for what, answer := range map[string]client.Answer{
+				"preflight": do(t, e.agent(base, r).Caller, preflight), "upgrade": do(t, e.socket(base, r).Caller, upgrade),
+			} {
+				if answer.Status != http.StatusServiceUnavailable {
+					t.Errorf("%s, %s: %s, want 503", name, what, answer)
+				}
+			}
+		}
 		resume(t, e.api(), r)
 		e.aliveNow(t, r) // the pod is another: its route was verified anew
 		if text := try(e.agent(r.URL, r).Read(t.Context(), workspace, "notes.txt")).or(t); text != "kept" {

@@ -127,10 +127,14 @@ func TestCheck13KeyRotation(t *testing.T) {
 func TestCheck25V0ResumesOn503(t *testing.T) {
 	declare(t, realNode, 25)
 	t.Parallel()
-	api := defaultAPI()
+	byEachWay(t, v0ResumesOn503)
+}
+
+func v0ResumesOn503(t *testing.T, e entrance) {
+	api := e.api()
 	r := startReady(t, api, startBody(t, "v0", newSession()))
-	v0 := agentOf(r)
-	v0.Header.Set("X-API-Key", suite.APIKeys["default"]) // V0 sends both keys everywhere
+	v0 := e.agent(r.URL, r)
+	v0.Header.Set("X-API-Key", e.key) // V0 sends both keys everywhere
 	request := client.Request{Method: http.MethodPost, Path: "/execute_action", Body: map[string]any{"action": "run"}}
 	if answer := do(t, v0.Caller, request); !answer.OK() {
 		t.Fatalf("before: %s", answer)
@@ -147,7 +151,7 @@ func TestCheck25V0ResumesOn503(t *testing.T) {
 		}
 		return fmt.Sprintf("%+v", now), now.PodStatus == "ready"
 	})
-	aliveNow(t, r)
+	e.aliveNow(t, r)
 	if answer := do(t, v0.Caller, request); !answer.OK() {
 		t.Errorf("repeated: %s", answer)
 	}

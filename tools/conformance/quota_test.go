@@ -164,27 +164,37 @@ func TestCheck57ResumeWhenFull(t *testing.T) {
 	}
 }
 
+// Each key has room for three sandboxes of factor 1.
 func TestCheck57ProcessorsAndMemory(t *testing.T) {
 	declare(t, realNode, 57)
 	t.Parallel()
-	api := keyedAPI("narrow")
-	startOf := func(factor int) (client.Runtime, error) {
-		body := startBody(t, "v1a", newSession(), neverReady, with("resource_factor", factor))
-		stopAtEnd(t, api, body)
-		return api.Start(t.Context(), body)
-	}
-	_, err := startOf(4) // 200m of 150m
-	if body := refusal(t, err, http.StatusBadRequest); body["error"] != "quota_exceeded" || body["resource"] != "cpu" ||
-		body["detail"] != "the sandbox asks for 200 CPU millicores, all sandboxes of this key together may have 150" {
-		t.Errorf("what never fits is refused with %v", body)
-	}
-	if _, err := startOf(2); err != nil {
-		t.Fatal(err)
-	}
-	_, err = startOf(2)
-	refused(t, err, 1, "cpu")
-	if _, err := startOf(1); err != nil {
-		t.Errorf("what fits beside it: %v", err)
+	for resource, c := range map[string]struct{ key, ofFour string }{
+		"cpu":    {"narrow", "the sandbox asks for 200 CPU millicores, all sandboxes of this key together may have 150"},
+		"memory": {"lean", "the sandbox asks for 268435456 bytes of memory, all sandboxes of this key together may have 209715200"},
+	} {
+		t.Run(resource, func(t *testing.T) {
+			t.Parallel()
+			api := keyedAPI(c.key)
+			startOf := func(factor int) (session string, err error) {
+				body := startBody(t, "v1a", newSession(), neverReady, with("resource_factor", factor))
+				stopAtEnd(t, api, body)
+				_, err = api.Start(t.Context(), body)
+				return body["session_id"].(string), err
+			}
+			_, err := startOf(4)
+			if body := refusal(t, err, http.StatusBadRequest); body["error"] != "quota_exceeded" || body["resource"] != resource || body["detail"] != c.ofFour {
+				t.Errorf("what never fits is refused with %v", body)
+			}
+			if _, err := startOf(2); err != nil {
+				t.Fatal(err)
+			}
+			session, err := startOf(2)
+			refused(t, err, 1, resource)
+			leftNothing(t, c.key, session)
+			if _, err := startOf(1); err != nil {
+				t.Errorf("what fits beside it: %v", err)
+			}
+		})
 	}
 }
 

@@ -180,15 +180,3 @@ func siblingHosts(t *testing.T, e entrance) {
 		}
 	}
 }
-
-func TestCheck64PreflightOfRunningPassesWithoutKey(t *testing.T) {
-	declare(t, realNode, 64)
-	t.Parallel()
-	byEachWay(t, func(t *testing.T, e entrance) {
-		r := e.sharedRunning(t)
-		answer := do(t, e.agent(r.URL, r).Caller, preflight)
-		if origins := answer.Header.Values("Access-Control-Allow-Origin"); !answer.OK() || len(origins) != 1 || origins[0] != "https://app.example.test" {
-			t.Errorf("%s with %v, want the sandbox's own CORS headers once", answer, answer.Header)
-		}
-	})
-}

@@ -109,20 +109,23 @@ func (b bed) testbedUp(ctx context.Context) error {
 	return nil
 }
 
-// testLimits are keys with limits, each in a tenant of its own.
-var testLimits = map[string]string{
-	"limited": "{sandboxes: 10}",
-	"single":  "{sandboxes: 1}",
-	"narrow":  "{cpu: 150m, memory: 1Gi}", // three sandboxes of 50m and 64Mi
-	"hurried": "{starts_per_minute: 3}",
+// testTenants are keys with limits or clocks, each in a tenant of its own.
+var testTenants = map[string]string{
+	"limited": "limits: {sandboxes: 10}",
+	"single":  "limits: {sandboxes: 1}",
+	"narrow":  "limits: {cpu: 150m, memory: 1Gi}", // three sandboxes of 50m and 64Mi
+	"lean":    "limits: {memory: 200Mi}",          // three as well
+	"hurried": "limits: {starts_per_minute: 3}",
+	"clocked": "lifecycle: {idle_seconds: 15, max_age_seconds: 20, retention_seconds: 10}",
+	"fixed":   "lifecycle: {max_age_seconds: 20}\n    lifecycle_fixed: true",
 }
 
 // testKeys writes the keys file of the testbed: another tenant, a key whose
 // session keys are rotated, one that is told of a resume of what runs, and those
-// with limits.
+// with limits or clocks.
 func (b bed) testKeys() (file string, plain map[string]string, err error) {
 	plain = map[string]string{"other": stack.NewAPIKey(), "rotating": stack.NewAPIKey(), "strict": stack.NewAPIKey()}
-	for name := range testLimits {
+	for name := range testTenants {
 		plain[name] = stack.NewAPIKey()
 	}
 	var text strings.Builder
@@ -137,8 +140,8 @@ func (b bed) testKeys() (file string, plain map[string]string, err error) {
 		case "strict":
 			options = "    resume_active: 409\n"
 		}
-		if limits, ok := testLimits[name]; ok {
-			tenant, options = name, "    limits: "+limits+"\n"
+		if own, ok := testTenants[name]; ok {
+			tenant, options = name, "    "+own+"\n"
 		}
 		fmt.Fprintf(&text, "  - name: %s\n    sha256: %s\n    tenant: %s\n%s", name, stack.HashAPIKey(plain[name]), tenant, options)
 	}
