@@ -40,13 +40,12 @@ func connectEntrances() error {
 		e := entrance{name: name, key: c.APIKey, namespace: c.Namespace}
 		if c.APIURL != "" && c.RouterURL != "" {
 			var err error
-			if e.http, err = c.HTTP(suite.BaseDomain); err != nil {
+			if e.http, err = c.HTTP(suite.BaseDomain, false); err != nil {
 				return fmt.Errorf("%s: %w", name, err)
 			}
-			one := e.http.Transport.(*http.Transport).Clone()
-			one.Protocols = new(http.Protocols)
-			one.Protocols.SetHTTP1(true)
-			e.http1 = &http.Client{CheckRedirect: e.http.CheckRedirect, Transport: one}
+			if e.http1, err = c.HTTP(suite.BaseDomain, true); err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
 			e.apis = []client.API{client.NewAPI(e.http, c.APIURL, c.APIKey)}
 		}
 		e.running = sync.OnceValues(e.startShared)

@@ -57,12 +57,12 @@ type Controlled struct {
 }
 
 // HTTP is a client of its API, which has no TLS, and of its sandboxes, by HTTP/2
-// where they have.
-func (c Controlled) HTTP(baseDomain string) (*http.Client, error) {
+// where they have, or with http1 by HTTP/1.1 alone.
+func (c Controlled) HTTP(baseDomain string, http1 bool) (*http.Client, error) {
 	if c.CAFile == "" {
 		return NewHTTP(baseDomain, c.RouterURL)
 	}
-	out, err := NewSecure(baseDomain, c.RouterURL, c.CAFile, false)
+	out, err := NewSecure(baseDomain, c.RouterURL, c.CAFile, http1)
 	if err == nil {
 		out.Transport.(*http.Transport).Protocols.SetHTTP1(true)
 	}
