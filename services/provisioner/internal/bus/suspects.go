@@ -12,8 +12,8 @@ const (
 	// suspectWindow is how long suspects that come together are gathered, before
 	// the first of them runs.
 	suspectWindow = 100 * time.Millisecond
-	// suspectPatience bounds the wait for a turn. What takes longer is not kept
-	// from its own deadline by it.
+	// suspectPatience is how long the one whose turn it is may keep the others.
+	// Longer, and they do not wait for it: it may hang, and they have deadlines.
 	suspectPatience = 2 * time.Second
 	suspectTick     = 10 * time.Millisecond
 )
@@ -28,6 +28,7 @@ type suspects struct {
 	mu      sync.Mutex
 	waiting []*suspect
 	busy    bool
+	moved   time.Time // when the last turn ended
 }
 
 type suspect struct {
@@ -53,33 +54,36 @@ func (s *suspects) enter(ctx context.Context, sequence, delivered uint64) (leave
 		case <-t.C:
 		case <-ctx.Done():
 		}
-		waited := time.Since(begin)
-		if s.take(me, waited >= suspectWindow, waited >= suspectPatience || ctx.Err() != nil) {
+		if mine, over := s.take(me, begin, ctx.Err() != nil); mine {
 			return s.leave
-		}
-		if waited >= suspectPatience || ctx.Err() != nil {
+		} else if over {
 			return func() {}
 		}
 	}
 }
 
-// take gives me the turn if it is mine. At the end of its patience me waits no
-// more.
-func (s *suspects) take(me *suspect, gathered, last bool) bool {
+// take gives me the turn if it is mine, and says whether me waits no more: as its
+// attempt has ended, or as no turn has ended for a while.
+func (s *suspects) take(me *suspect, begin time.Time, ended bool) (mine, over bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	mine := gathered && !s.busy && slices.MinFunc(s.waiting, order) == me
-	if mine || last {
+	mine = time.Since(begin) >= suspectWindow && !s.busy && slices.MinFunc(s.waiting, order) == me
+	since := begin
+	if s.moved.After(since) {
+		since = s.moved
+	}
+	over = ended || time.Since(since) >= suspectPatience
+	if mine || over {
 		s.waiting = slices.DeleteFunc(s.waiting, func(x *suspect) bool { return x == me })
 	}
 	s.busy = s.busy || mine
-	return mine
+	return mine, over
 }
 
 func (s *suspects) leave() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.busy = false
+	s.busy, s.moved = false, time.Now()
 }
 
 // order: even deliveries first, newest first; odd ones oldest first.

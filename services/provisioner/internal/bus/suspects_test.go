@@ -49,6 +49,7 @@ func TestSuspectsTakeTurns(t *testing.T) {
 		{"the first delivery waits for nobody", 1, time.Second, nil, 3},
 		{"the second one is newest first", 2, 50 * time.Millisecond, []uint64{3, 2, 1}, 1},
 		{"the third one is oldest first", 3, 50 * time.Millisecond, []uint64{1, 2, 3}, 1},
+		{"slow ones take turns too", 3, 1500 * time.Millisecond, []uint64{1, 2, 3}, 1},
 		{"one that hangs does not hold up the others", 3, time.Minute, nil, 3},
 	} {
 		t.Run(c.name, func(t *testing.T) {
