@@ -62,6 +62,7 @@ var patient = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 // Contract 11, check 63.
 func TestNothingIsCutWithinAnHour(t *testing.T) {
 	t.Parallel()
+	t.Attr("conformance", "63 unit")
 	for what, check := range map[string]func(*testing.T, *http.Client, string){
 		"WebSocket": hourOfWebSocket, "request": quarterOfRequest, "events": hourOfEvents,
 		"upload": hourOfUpload, "unread upload": hourUnread, "idle": reuseAfterIdle,
