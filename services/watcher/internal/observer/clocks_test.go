@@ -8,6 +8,7 @@ import (
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
 	"github.com/sandbar-io/sandbar/services/watcher/internal/observer"
 	"github.com/sandbar-io/sandbar/services/watcher/internal/testbed"
+	"github.com/sandbar-io/sandbar/services/watcher/internal/witness"
 )
 
 // newClockBench is a bench with a sandbox that is ready, idle after a minute.
@@ -89,6 +90,66 @@ func TestAnUnknownTimeEndsNoClock(t *testing.T) {
 	b.signs.answer = 0
 	if got := b.after(0, key); len(got) != 0 {
 		t.Errorf("after a gap: sent %+v", got)
+	}
+}
+
+// The system's clock jumps 45 s ahead, which a hand-over of leaders might take too, then a day, then ten years: each of the clocks goes on
+// where it was, and ends when its time is over.
+func TestAJumpOfTheClockEndsNobody(t *testing.T) {
+	t.Parallel()
+	minute := int64(60)
+	for name, c := range map[string]struct {
+		lifecycle sandbox.Lifecycle
+		change    func(*sandbox.Record)
+		pod       func(*sandbox.Record, uint64) sandbox.Pod // nil: none
+		unclaimed bool
+		want      sandbox.Verb
+	}{
+		"idle":        {lifecycle: sandbox.Lifecycle{Idle: &minute}, pod: testbed.ReadyPod, want: sandbox.Pause},
+		"maximum age": {lifecycle: sandbox.Lifecycle{MaxAge: &minute}, pod: testbed.ReadyPod, want: sandbox.Pause},
+		"pending":     {lifecycle: sandbox.Lifecycle{Pending: &minute}, pod: testbed.Pod, want: sandbox.Stop},
+		"unclaimed":   {lifecycle: sandbox.Lifecycle{Unclaimed: &minute}, pod: testbed.ReadyPod, unclaimed: true, want: sandbox.Stop},
+		"retention":   {lifecycle: sandbox.Lifecycle{Retention: &minute}, change: func(r *sandbox.Record) { r.Desired = sandbox.Paused }, want: sandbox.Stop},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			var monotonic time.Duration
+			w := witness.New(func() (time.Time, time.Duration) { return b.clock.at, monotonic })
+			w.Begin(b.clock.at, nil)
+			b.witness = w
+			b.o = b.observerWith(func(*observer.Config) {})
+			r := b.born("s")
+			r.Spec.Lifecycle = &c.lifecycle
+			if c.change != nil {
+				c.change(r)
+			}
+			if b.world.Set(r, 10); c.pod != nil {
+				b.world.Set(r, 10, c.pod(r, 10))
+			}
+			b.signs.signs = sandbox.Signs{Known: true, Claimed: !c.unclaimed}
+			key := testbed.Key(r)
+			after := func(system, real time.Duration) []sandbox.Command {
+				monotonic += real
+				b.signs.at, b.signs.answer = b.clock.at.Add(system), monotonic // the agent server counts real time
+				defer w.Beat()
+				return b.after(system, key)
+			}
+			for _, jump := range []time.Duration{0, 45 * time.Second, 24 * time.Hour, 10 * 365 * 24 * time.Hour} {
+				if got := append(after(jump+time.Second, time.Second), after(10*time.Second, 10*time.Second)...); len(got) > 0 {
+					t.Fatalf("%v after a jump by %v: %+v", monotonic, jump, got)
+				}
+			}
+			for range 20 {
+				if got := after(6*time.Second, 6*time.Second); len(got) > 0 {
+					if got[0].Verb != c.want || monotonic < time.Minute {
+						t.Errorf("after %v of real time: %+v", monotonic, got)
+					}
+					return
+				}
+			}
+			t.Errorf("nothing was sent within %v of real time", monotonic)
+		})
 	}
 }
 

@@ -69,7 +69,9 @@ type bench struct {
 	logs  *tails
 	clock *clock
 	signs *signs
-	o     *observer.Observer
+	// witness tells the time; signs where a test says nothing.
+	witness observer.Witness
+	o       *observer.Observer
 }
 
 // signs is what the clocks go by, all of it as the test says.
@@ -105,6 +107,7 @@ func newBench(t *testing.T) *bench {
 		logs: &tails{known: true}, clock: &clock{time.Now()},
 	}
 	b.signs = &signs{clock: b.clock}
+	b.witness = b.signs
 	b.store = views.NewStore(b.conn.JS, testbed.Sealer(t), 0)
 	b.o = b.observer(b.store)
 	return b
@@ -126,7 +129,7 @@ func (b *bench) newObserver(v observer.Views, cfg observer.Config) *observer.Obs
 	m := meter.New(prometheus.NewRegistry(), no, no)
 	o := observer.New(
 		cfg, b.world, v, events.New(b.conn.JS, m, zap.NewNop()), b.sent, b.logs,
-		observer.Clocks{Witness: b.signs, Usage: b.signs, Agents: b.signs}, m, zap.NewNop(), b.clock.now)
+		observer.Clocks{Witness: b.witness, Usage: b.signs, Agents: b.signs}, m, zap.NewNop(), b.clock.now)
 	b.t.Cleanup(o.Close)
 	return o
 }
