@@ -224,13 +224,7 @@ func TestCredentialsChange(t *testing.T) {
 	if img, err := c.Find(t.Context(), host+"/a/dated:1"); img != nil || err != nil {
 		t.Errorf("without credentials: Find = %v, %v", img, err)
 	}
-	whole := filepath.Join(t.TempDir(), "config.json")
-	if err := os.WriteFile(whole, []byte(config(host, "new")), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(whole, filepath.Join(folder, "config.json")); err != nil {
-		t.Fatal(err)
-	}
+	mountSecret(t, folder, "..2026_1", ".dockerconfigjson", config(host, "new"))
 	select {
 	case line := <-lines:
 		if !strings.Contains(line, "reloaded") {
@@ -241,5 +235,26 @@ func TestCredentialsChange(t *testing.T) {
 	}
 	if img, err := c.Find(t.Context(), host+"/a/dated:1"); img == nil || err != nil {
 		t.Errorf("with credentials: Find = %v, %v", img, err)
+	}
+}
+
+// mountSecret lays a Secret's key into a folder as the kubelet does: the files of a
+// version in a folder of its own, a link to that, which is swapped, and one for each
+// key.
+func mountSecret(t *testing.T, folder, version, key, value string) {
+	t.Helper()
+	if err := os.Mkdir(filepath.Join(folder, version), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(folder, version, key), []byte(value), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for link, to := range map[string]string{"..data_tmp": version, key: filepath.Join("..data", key)} {
+		if err := os.Symlink(to, filepath.Join(folder, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Rename(filepath.Join(folder, "..data_tmp"), filepath.Join(folder, "..data")); err != nil {
+		t.Fatal(err)
 	}
 }
