@@ -160,18 +160,21 @@ func TestWhatIsDroppedIsNotAsked(t *testing.T) {
 
 // While one look hangs the others are done; what was dropped meanwhile is told of
 // to nobody.
+// oneHangs is a look at which one never answers, and all others do.
+func oneHangs(ctx context.Context, url string) (sandbox.Reach, error) {
+	if url == one.URL {
+		<-ctx.Done()
+		return sandbox.ReachTimeout, ctx.Err()
+	}
+	return sandbox.Reached, nil
+}
+
 func TestALookThatHangs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
 		var keys []string
-		r := reach.New(func(ctx context.Context, url string) (sandbox.Reach, error) {
-			if url == one.URL {
-				<-ctx.Done()
-				return sandbox.ReachTimeout, ctx.Err()
-			}
-			return sandbox.Reached, nil
-		}, zap.NewNop())
+		r := reach.New(oneHangs, zap.NewNop())
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
 		wg.Go(func() {
@@ -204,13 +207,7 @@ func TestALookThatHangs(t *testing.T) {
 func TestThoseThatHangKeepNobodyWaiting(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		r := reach.New(func(ctx context.Context, url string) (sandbox.Reach, error) {
-			if url == one.URL {
-				<-ctx.Done()
-				return sandbox.ReachTimeout, ctx.Err()
-			}
-			return sandbox.Reached, nil
-		}, zap.NewNop())
+		r := reach.New(oneHangs, zap.NewNop())
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
 		wg.Go(func() { r.Run(ctx, func(string) {}) })
