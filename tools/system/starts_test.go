@@ -65,6 +65,10 @@ func TestClientGoesAway(t *testing.T) {
 		t.Fatalf("the start that was left: %v", err)
 	}
 	thaw()
+	waitFor(t, "the start is carried out", func(ctx context.Context) (string, bool) {
+		_, err := r.api(0).Session(ctx, "left")
+		return fmt.Sprint(err), err == nil
+	})
 	rt := waitStatus(t, r.api(0), "left", "running")
 	again, err := r.api(0).Start(t.Context(), body(t, "left"))
 	if err != nil || again.RuntimeID != rt.RuntimeID {

@@ -62,6 +62,8 @@ type Runner struct {
 	Policy  sandbox.Policy
 	Now     func() time.Time
 	Omit    sandbox.Omit // 0 but in the interleaving test
+
+	turns turns
 }
 
 // Outcome is what the sender of a command is told.
@@ -83,6 +85,8 @@ const rounds = 32
 func (r *Runner) Run(ctx context.Context, c sandbox.Command, seq uint64) (Outcome, error) {
 	name := sandbox.RecordName(c.Tenant, c.SessionID)
 	claim := newClaim(c, seq)
+	leave := r.turns.enter(ctx, name)
+	defer leave()
 	for range rounds {
 		rec, err := r.Cluster.Record(ctx, name)
 		if err != nil {

@@ -382,13 +382,18 @@ type bench struct {
 func newBench(t *testing.T) *bench {
 	t.Helper()
 	b := &bench{t: t, fake: newFake(), at: time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC), seq: 100}
-	b.Runner = &command.Runner{
+	b.Runner = b.another()
+	return b
+}
+
+// another is one more provisioner's.
+func (b *bench) another() *command.Runner {
+	return &command.Runner{
 		Cluster: b.fake, Places: quota.NewKeeper(b.fake, 0), Views: b.fake, Now: b.now, Policy: sandbox.DefaultPolicy,
 		Route: func(_, _, runtimeID string) sandbox.Route {
 			return sandbox.Route{Label: runtimeID, URL: "https://" + runtimeID + ".example.org", WorkHosts: map[string]int{}}
 		},
 	}
-	return b
 }
 
 func (b *bench) now() time.Time {

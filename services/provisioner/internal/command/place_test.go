@@ -382,9 +382,7 @@ func TestTenOfFifty(t *testing.T) {
 	ten := &sandbox.Limits{Key: "team", Sandboxes: 10}
 	runners := make([]*command.Runner, 3)
 	for i := range runners {
-		r := *b.Runner
-		r.Places = quota.NewKeeper(b.fake, 0)
-		runners[i] = &r
+		runners[i] = b.another()
 	}
 	var wg sync.WaitGroup
 	var mu sync.Mutex

@@ -55,9 +55,7 @@ type storm struct {
 func newStorm(t *testing.T, seed uint64) *storm {
 	s := &storm{bench: newBench(t), rnd: rand.New(rand.NewPCG(seed, 99))}
 	for range 3 {
-		r := *s.Runner
-		r.Places = quota.NewKeeper(s.fake, 0)
-		s.runners = append(s.runners, &r)
+		s.runners = append(s.runners, s.another())
 	}
 	s.watch = s.look
 	for _, kind := range []string{getRecord, createRecord, updateRecord, getLedger, swapLedger, createPod, putView} {
