@@ -31,6 +31,12 @@ type Config struct {
 	SealingKey    string `env:"VIEW_SEALING_KEY"`               // 32 bytes in base64, the same in gateway, provisioner and watcher
 	ResumeActive  int    `env:"RESUME_ACTIVE" envDefault:"200"` // answers a resume of what runs
 
+	// Commands under way at a time, of one tenant and in all (0: not bounded),
+	// and how many wait; see internal/admission.
+	PerTenant int `env:"COMMANDS_PER_TENANT" envDefault:"32"`
+	InFlight  int `env:"COMMANDS_IN_FLIGHT" envDefault:"64"`
+	Waiting   int `env:"COMMANDS_WAITING" envDefault:"512"`
+
 	RegistryPrefix  string `env:"REGISTRY_PREFIX"`
 	DefaultImage    string `env:"DEFAULT_IMAGE"`             // where a start names none
 	WarmConfigsFile string `env:"WARM_RUNTIME_CONFIGS_FILE"` // see internal/warm
@@ -42,6 +48,10 @@ type Config struct {
 	RegistryRealms    string   `env:"REGISTRY_REALMS"`
 	RegistryAuthFiles []string `env:"REGISTRY_AUTH_FILES"`
 }
+
+// maxCommands bounds what a gateway may be told to hold: each may have a body of
+// 512 KiB.
+const maxCommands = 10_000
 
 // Validate lists all that is wrong, by name. It never cites a secret.
 func (c Config) Validate() error {
@@ -75,6 +85,13 @@ func (c Config) Validate() error {
 		wrong("VIEW_SEALING_KEY is not set")
 	} else if _, err := contract.NewSealer(c.SealingKey); err != nil {
 		wrong("VIEW_SEALING_KEY: %w", err)
+	}
+	for name, n := range map[string]int{
+		"COMMANDS_PER_TENANT": c.PerTenant, "COMMANDS_IN_FLIGHT": c.InFlight, "COMMANDS_WAITING": c.Waiting,
+	} {
+		if n < 0 || n > maxCommands {
+			wrong("%s is %d, must be 0 to %d", name, n, maxCommands)
+		}
 	}
 	if !keys.ValidResumeActive(c.ResumeActive) {
 		wrong("RESUME_ACTIVE is %d, must be 200 or 409", c.ResumeActive)

@@ -18,6 +18,9 @@ func TestConfigDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if c.PerTenant != 32 || c.InFlight != 64 || c.Waiting != 512 {
+		t.Errorf("%+v", c)
+	}
 	if c.Port != 5000 || c.ResumeActive != 200 || c.NATS.URL == "" || c.ListenAddress != "" {
 		t.Errorf("%+v", c)
 	}
@@ -40,11 +43,12 @@ func TestConfigWrong(t *testing.T) {
 				"SERVER_PORT=70000", "API_KEY= secret-value", "API_KEYS_FILE=" + broken, "VIEW_SEALING_KEY=secret-value",
 				"RESUME_ACTIVE=201", "API_KEY_LIMITS=sandboxes=secret-value", "DEFAULT_IMAGE=Not An Image", "WARM_RUNTIME_CONFIGS_FILE=" + broken,
 				"REGISTRY_ALLOW=https://a", "REGISTRY_PRIVATE=a/b", "REGISTRY_INSECURE=*", "REGISTRY_REALMS=a=b/c", "NATS_REPLICAS=2",
-				"TLS_KEY_FILE=none.key",
+				"TLS_KEY_FILE=none.key", "COMMANDS_PER_TENANT=-1", "COMMANDS_IN_FLIGHT=10001", "COMMANDS_WAITING=-1",
 			},
 			[]string{
 				"SERVER_PORT", "API_KEY ", "API_KEYS_FILE", "VIEW_SEALING_KEY", "RESUME_ACTIVE", "API_KEY_LIMITS: sandboxes", "DEFAULT_IMAGE", "NATS_REPLICAS",
 				"WARM_RUNTIME_CONFIGS_FILE", "REGISTRY_ALLOW", "REGISTRY_PRIVATE", "REGISTRY_INSECURE", "REGISTRY_REALMS", "TLS_CERT_FILE",
+				"COMMANDS_PER_TENANT", "COMMANDS_IN_FLIGHT", "COMMANDS_WAITING",
 			},
 		},
 		"no pairs":       {[]string{"API_KEY=k", "REGISTRY_REALMS=a"}, []string{"REGISTRY_REALMS"}},

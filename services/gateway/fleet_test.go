@@ -30,6 +30,10 @@ type fleet struct {
 	store  *views.Store
 	url    sandbox.URLPattern
 	before func(sandbox.Command) // a command is worked on
+	// workers work on so many commands at a time, each for a fixed time; 0: one
+	// after the other.
+	workers int
+	takes   time.Duration
 
 	mu      sync.Mutex // one command at a time, and records
 	records map[string]*sandbox.Record
@@ -76,14 +80,24 @@ func (f *fleet) serve() {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	consuming, err := cons.Consume(func(m jetstream.Msg) {
-		f.work(m)
-		_ = m.Ack()
-	})
+	queue := make(chan jetstream.Msg)
+	var all sync.WaitGroup
+	for range max(f.workers, 1) {
+		all.Go(func() {
+			for m := range queue {
+				if f.takes > 0 {
+					<-time.After(f.takes)
+				}
+				f.work(m)
+				_ = m.Ack()
+			}
+		})
+	}
+	consuming, err := cons.Consume(func(m jetstream.Msg) { queue <- m }) // in the stream's order
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	f.t.Cleanup(func() { consuming.Stop(); <-consuming.Closed() })
+	f.t.Cleanup(func() { consuming.Stop(); <-consuming.Closed(); close(queue); all.Wait() })
 }
 
 func (f *fleet) beat() {

@@ -19,6 +19,7 @@ import (
 	"github.com/sandbar-io/sandbar/pkg/obs"
 	"github.com/sandbar-io/sandbar/pkg/run"
 	"github.com/sandbar-io/sandbar/pkg/views"
+	"github.com/sandbar-io/sandbar/services/gateway/internal/admission"
 	"github.com/sandbar-io/sandbar/services/gateway/internal/claims"
 	"github.com/sandbar-io/sandbar/services/gateway/internal/command"
 	"github.com/sandbar-io/sandbar/services/gateway/internal/httpapi"
@@ -46,6 +47,7 @@ type Gateway struct {
 	conn     *natsx.Conn
 	listener net.Listener
 	server   *http.Server
+	gate     *admission.Gate
 	sender   *command.Sender
 	follower *views.Follower
 	claims   *claims.Writer
@@ -98,7 +100,8 @@ func New(cfg Config, log *zap.Logger) (_ *Gateway, err error) {
 		return nil, err
 	}
 	g.follower = views.NewFollower(g.conn.JS, sealer.Open, log)
-	g.sender, err = command.New(g.conn, g.follower, sealer, g.presence.Present, log, command.DefaultTiming)
+	g.gate = admission.New(admission.Limits{PerTenant: cfg.PerTenant, Total: cfg.InFlight, Waiting: cfg.Waiting})
+	g.sender, err = command.New(g.conn, g.follower, sealer, g.presence.Present, g.gate, log, command.DefaultTiming)
 	if err != nil {
 		return nil, err
 	}
@@ -118,13 +121,15 @@ func New(cfg Config, log *zap.Logger) (_ *Gateway, err error) {
 }
 
 func (g *Gateway) api(cfg Config) http.Handler {
+	metrics := obs.NewRegistry()
+	g.gate.Register(metrics)
 	return httpapi.New(httpapi.Needs{
 		Keys: g.ring, Views: g.follower, Commands: g.sender, Claims: g.claims, Images: g.images, Warm: g.warm,
 		Checks: httpapi.Checks{
 			NATS: g.conn.Healthy, Denied: func() bool { return g.conn.Denied() != "" },
 			Provisioners: g.presence.Present, Draining: g.draining.Load,
 		},
-		Metrics: obs.NewRegistry(), Log: g.log,
+		Metrics: metrics, Log: g.log,
 	}, httpapi.Options{
 		RegistryPrefix: cfg.RegistryPrefix, DefaultImage: cfg.DefaultImage, ResumeActive: cfg.ResumeActive,
 	})

@@ -43,6 +43,12 @@ func (f *fleet) gateway() *client {
 // gatewayAt is a gateway whose NATS is there.
 func gatewayAt(t *testing.T, nats string) *client {
 	t.Helper()
+	return gatewayWith(t, gateway.Config{NATS: natsx.Config{URL: nats, Replicas: 1}})
+}
+
+// gatewayWith is a gateway with keys of two tenants.
+func gatewayWith(t *testing.T, cfg gateway.Config) *client {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "keys.yaml")
 	body := "keys:\n"
 	for _, line := range []string{"rotating default true", "other other false"} {
@@ -56,10 +62,8 @@ func gatewayAt(t *testing.T, nats string) *client {
 	if err := os.WriteFile(file, []byte(body), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	g, err := gateway.New(gateway.Config{
-		NATS: natsx.Config{URL: nats, Replicas: 1}, ListenAddress: "127.0.0.1", Port: 0,
-		APIKey: "key-plain", APIKeysFile: file, SealingKey: sealingKey, ResumeActive: 200,
-	}, zap.NewNop())
+	cfg.ListenAddress, cfg.APIKey, cfg.APIKeysFile, cfg.SealingKey, cfg.ResumeActive = "127.0.0.1", "key-plain", file, sealingKey, 200
+	g, err := gateway.New(cfg, zap.NewNop())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/sandbar-io/sandbar/pkg/natsx"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
 	"github.com/sandbar-io/sandbar/pkg/views"
+	"github.com/sandbar-io/sandbar/services/gateway/internal/admission"
 	"github.com/sandbar-io/sandbar/services/gateway/internal/command"
 )
 
@@ -27,7 +28,7 @@ const sealingKey = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 // fast keeps the relations of DefaultTiming.
 var fast = command.Timing{
 	Deadline: 800 * time.Millisecond, Grace: 100 * time.Millisecond, Ack: 100 * time.Millisecond,
-	Away: 100 * time.Millisecond, Rebuild: 400 * time.Millisecond, Retry: 10 * time.Millisecond,
+	Away: 100 * time.Millisecond, Rebuild: 400 * time.Millisecond, Retry: 10 * time.Millisecond, Turn: 400 * time.Millisecond,
 }
 
 func startServer(t *testing.T) *server.Server {
@@ -82,7 +83,12 @@ func newSealer(t *testing.T) *contract.Sealer {
 
 func newSender(t *testing.T, c *natsx.Conn, v command.Views, present bool) *command.Sender {
 	t.Helper()
-	s, err := command.New(c, v, newSealer(t), func() bool { return present }, zap.NewNop(), fast)
+	return newSenderBehind(t, c, v, func() bool { return present }, admission.Limits{})
+}
+
+func newSenderBehind(t *testing.T, c *natsx.Conn, v command.Views, present func() bool, l admission.Limits) *command.Sender {
+	t.Helper()
+	s, err := command.New(c, v, newSealer(t), present, admission.New(l), zap.NewNop(), fast)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/sandbar-io/sandbar/pkg/obs"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
 	"github.com/sandbar-io/sandbar/pkg/views"
+	"github.com/sandbar-io/sandbar/services/gateway/internal/admission"
 )
 
 // Timing bounds a command. Deadline + Grace + a read index is what a client
@@ -28,6 +29,7 @@ type Timing struct {
 	Away     time.Duration // how long a bus or provisioner that is away is waited for
 	Rebuild  time.Duration // how long a queue that is made anew is waited for
 	Retry    time.Duration // between two attempts to publish
+	Turn     time.Duration // how long a command waits for its turn; what is left of Deadline is for its work
 }
 
 // DefaultTiming is what the service uses.
@@ -38,6 +40,7 @@ var DefaultTiming = Timing{
 	Away:     time.Second,
 	Rebuild:  5 * time.Second,
 	Retry:    50 * time.Millisecond,
+	Turn:     4 * time.Second,
 }
 
 // Origin is where a command comes from, for logs and traces.
@@ -58,19 +61,21 @@ type Sender struct {
 	views   Views
 	sealer  *contract.Sealer
 	present func() bool
+	gate    *admission.Gate
 	log     *zap.Logger
 	timing  Timing
 	inbox   *inbox
 }
 
 // New returns a sender that listens for replies. present says whether there is
-// a provisioner; nothing is sent while there is none.
-func New(conn *natsx.Conn, v Views, sealer *contract.Sealer, present func() bool, log *zap.Logger, t Timing) (*Sender, error) {
+// a provisioner; nothing is sent while there is none. gate says which command
+// goes next.
+func New(conn *natsx.Conn, v Views, sealer *contract.Sealer, present func() bool, gate *admission.Gate, log *zap.Logger, t Timing) (*Sender, error) {
 	in, err := listen(conn.Conn, log)
 	if err != nil {
 		return nil, err
 	}
-	return &Sender{conn: conn, views: v, sealer: sealer, present: present, log: log, timing: t, inbox: in}, nil
+	return &Sender{conn: conn, views: v, sealer: sealer, present: present, gate: gate, log: log, timing: t, inbox: in}, nil
 }
 
 // Close stops listening. No command may be under way.
@@ -80,11 +85,19 @@ func (s *Sender) Close() { s.inbox.close() }
 // was accepted in between, a start or resume is sent once more. Id and deadline
 // of c are set here.
 //
-// CodeUnavailable: it was certainly not taken in, and may be sent again.
-// CodeTimeout: what became of it is unknown. All other codes are a
+// CodeUnavailable, CodeRateLimited: it was certainly not taken in, and may be
+// sent again. CodeTimeout: what became of it is unknown. All other codes are a
 // provisioner's word.
 func (s *Sender) Do(ctx context.Context, c sandbox.Command, from Origin) (*sandbox.View, error) {
 	deadline := time.Now().Add(s.timing.Deadline)
+	place, err := s.admit(ctx, c.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	defer place.Leave()
+	// From here on a client that goes away changes nothing: its command may be in
+	// the queue, and counts until it is answered.
+	ctx = context.WithoutCancel(ctx)
 	v, err := s.once(ctx, c, from, deadline)
 	again := c.Verb == sandbox.Start || c.Verb == sandbox.Resume
 	if again && sandbox.CodeOf(err) == sandbox.CodeOvertaken && time.Now().Before(deadline) {

@@ -17,7 +17,9 @@ type outcome int
 const (
 	stored   outcome = iota
 	away             // not stored: the bus or all provisioners are away
-	refused          // not stored: the stream is not there, or said no
+	absent           // not stored: there is no stream, or nobody leads it
+	refused          // not stored: the stream said no
+	full             // not stored: the stream has no room, which lasts
 	perhaps          // the acknowledgement is missing
 	tooLarge         // not stored, and never will be
 )
@@ -43,18 +45,40 @@ func (s *Sender) publish(ctx context.Context, m *nats.Msg) error {
 				return sandbox.Wrap(err, sandbox.CodeTooLarge, "the request is too large for the bus")
 			}
 			return nil
-		case refused:
+		case full:
+			if !maybe {
+				return busy(err, queueFull, "the command queue is full, nothing was done, try again")
+			}
+		case absent:
 			patience = s.timing.Rebuild
-		case away:
+		case away, refused:
 		}
 		done := !wait(ctx, s.timing.Retry)
 		if maybe && done {
 			return nil
 		}
 		if !maybe && (done || time.Since(begin) >= patience) {
-			return sandbox.Wrap(err, sandbox.CodeUnavailable, "the command queue cannot be reached now, nothing was done, try again")
+			return unreachable(err)
 		}
 	}
+}
+
+const (
+	// comeBack is when NATS or a provisioner may be there again: as often as they
+	// are looked for.
+	comeBack = pingEvery
+	// queueFull is when a full queue may have room: 100,000 commands are not
+	// done sooner, and all who try now fill it again.
+	queueFull = 5 * time.Second
+)
+
+func unreachable(err error) error {
+	return busy(err, comeBack, "the command queue cannot be reached now, nothing was done, try again")
+}
+
+// busy says that nothing was done, and when to try again.
+func busy(err error, after time.Duration, message string) error {
+	return &sandbox.Error{Code: sandbox.CodeUnavailable, Message: message, Err: err, RetryAfter: after}
 }
 
 func (s *Sender) attempt(ctx context.Context, m *nats.Msg) (outcome, error) {
@@ -67,9 +91,15 @@ func (s *Sender) attempt(ctx context.Context, m *nats.Msg) (outcome, error) {
 	return classify(err), err
 }
 
-// errCodeDuplicateInProcess: a clustered stream is still storing the first
-// message of this id.
-const errCodeDuplicateInProcess = 10158
+// Codes of the server that the client library has no name for.
+const (
+	errCodeClusterAway        = 10008 // no leader of JetStream itself
+	errCodeInsufficient       = 10023 // an account's or the server's bound is reached
+	errCodeStorageExceeded    = 10047
+	errCodeTooLarge           = 10054
+	errCodeStoreFailed        = 10077 // MaxMsgs or MaxBytes is reached, or the disk is full
+	errCodeDuplicateInProcess = 10158 // a clustered stream is still storing the first message of this id
+)
 
 func classify(err error) outcome {
 	var api *jetstream.APIError
@@ -83,11 +113,25 @@ func classify(err error) outcome {
 	case errors.Is(err, nats.ErrMaxPayload):
 		return tooLarge
 	case errors.Is(err, jetstream.ErrNoStreamResponse):
-		return refused
-	case errors.As(err, &api) && api.ErrorCode != errCodeDuplicateInProcess:
-		return refused
+		return absent
+	case errors.As(err, &api):
+		return classifyCode(api.ErrorCode)
 	}
 	return perhaps
+}
+
+func classifyCode(code jetstream.ErrorCode) outcome {
+	switch code {
+	case errCodeDuplicateInProcess:
+		return perhaps
+	case errCodeClusterAway:
+		return absent
+	case errCodeInsufficient, errCodeStorageExceeded, errCodeStoreFailed:
+		return full
+	case errCodeTooLarge:
+		return tooLarge
+	}
+	return refused // too many at once, for one: that passes
 }
 
 // wait reports false if ctx ended first.

@@ -2,6 +2,7 @@ package command_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -89,20 +90,54 @@ func TestStreamComes(t *testing.T) {
 	}
 }
 
+// A queue that has no room says so at once: nobody waits, and nothing is stored.
 func TestStreamFull(t *testing.T) {
+	t.Parallel()
+	for name, bound := range map[string]jetstream.StreamConfig{
+		"messages": {MaxMsgs: 1},
+		"bytes":    {MaxBytes: 200},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := startServer(t)
+			conn := connect(t, s.ClientURL())
+			bound.Name, bound.Subjects, bound.Discard = contract.CommandStream, []string{contract.AllCommands}, jetstream.DiscardNew
+			stream, err := conn.JS.CreateStream(t.Context(), bound)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := conn.JS.Publish(t.Context(), contract.CommandSubject(sandbox.Start, "t", "r"), make([]byte, 50)); err != nil {
+				t.Fatal(err)
+			}
+			sender := newSender(t, conn, newMemory(), true)
+			begin := time.Now()
+			_, err = sender.Do(t.Context(), start("s"), command.Origin{})
+			if took := time.Since(begin); took >= time.Second {
+				t.Errorf("it took %s", took)
+			}
+			var e *sandbox.Error
+			if !errors.As(err, &e) || e.Code != sandbox.CodeUnavailable || e.RetryAfter <= 0 || !strings.Contains(e.Message, "full, nothing was done") {
+				t.Errorf("Do: %v", err)
+			}
+			if info, err := stream.Info(t.Context()); err != nil || info.State.Msgs != 1 {
+				t.Errorf("%+v, %v", info, err)
+			}
+		})
+	}
+}
+
+// The stream's own bound on a message, below the server's.
+func TestTooLargeForTheStream(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
 	conn := connect(t, s.ClientURL())
 	_, err := conn.JS.CreateStream(t.Context(), jetstream.StreamConfig{
-		Name: contract.CommandStream, Subjects: []string{contract.AllCommands}, Discard: jetstream.DiscardNew, MaxMsgs: 1,
+		Name: contract.CommandStream, Subjects: []string{contract.AllCommands}, MaxMsgSize: 100,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := conn.JS.Publish(t.Context(), contract.CommandSubject(sandbox.Start, "t", "r"), nil); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := newSender(t, conn, newMemory(), true).Do(t.Context(), start("s"), command.Origin{}); sandbox.CodeOf(err) != sandbox.CodeUnavailable {
+	if _, err := newSender(t, conn, newMemory(), true).Do(t.Context(), start("s"), command.Origin{}); sandbox.CodeOf(err) != sandbox.CodeTooLarge {
 		t.Errorf("Do: %v", err)
 	}
 }

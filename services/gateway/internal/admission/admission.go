@@ -1,0 +1,226 @@
+// Package admission lets commands go on their way: so many of one tenant and so
+// many of all at a time. What must wait stands in a queue of its tenant, and the
+// tenants take turns, so that one tenant's flood is before its own requests only.
+package admission
+
+import (
+	"container/list"
+	"sync"
+	"time"
+
+	"github.com/sandbar-io/sandbar/pkg/sandbox"
+)
+
+// Limits bound a Gate. 0 in the first two: not bounded.
+type Limits struct {
+	PerTenant int // under way at a time, of one tenant
+	Total     int // under way at a time, of all
+	Waiting   int // in the queue, of all
+}
+
+const (
+	// rounds bounds one tenant's queue, in units of PerTenant: the last of it
+	// waits that many times as long as a command takes.
+	rounds = 4
+	// retryAfter is what the refused are told. A command takes less.
+	retryAfter = time.Second
+)
+
+// Gate admits. Its methods may be called concurrently.
+type Gate struct {
+	limits Limits
+	counts counts
+
+	mu      sync.Mutex
+	running int
+	waiting int
+	tenants map[string]*tenant // that have anything here
+	turns   list.List          // of *tenant: who may be admitted next, in this order
+}
+
+// tenant is what a tenant has at the gate.
+type tenant struct {
+	name    string
+	running int
+	queue   list.List     // of *Ticket
+	turn    *list.Element // in Gate.turns; nil: nothing waits, or PerTenant is reached
+}
+
+// Ticket is one command's place: in the queue at first, on its way later.
+type Ticket struct {
+	gate   *Gate
+	of     *tenant
+	place  *list.Element // in the tenant's queue; nil: not in it any more
+	inside bool
+	began  time.Time
+
+	ready chan struct{}
+	err   error // before ready is closed
+}
+
+// New returns a gate.
+func New(l Limits) *Gate {
+	return &Gate{limits: l, counts: newCounts(), tenants: map[string]*tenant{}}
+}
+
+// Join takes a place, or says at once that there is none. Its holder leaves it
+// in any case.
+func (g *Gate) Join(name string) (*Ticket, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	of := g.tenants[name]
+	if of == nil {
+		of = &tenant{name: name}
+		g.tenants[name] = of
+	}
+	defer g.forget(of)
+	if err := g.room(of); err != nil {
+		return nil, err
+	}
+	t := &Ticket{gate: g, of: of, ready: make(chan struct{}), began: time.Now()}
+	t.place = of.queue.PushBack(t)
+	g.waiting++
+	g.turn(of)
+	g.admit()
+	return t, nil
+}
+
+// room makes room in the queue for one more, where it does not go through at
+// once. Where all of it is taken, the longest queue gives way: who floods it
+// cannot keep others out.
+func (g *Gate) room(of *tenant) error {
+	if g.free() && g.below(of) {
+		return nil
+	}
+	if g.limits.PerTenant > 0 && of.queue.Len() >= rounds*g.limits.PerTenant {
+		g.counts.refuse(ReasonTenant)
+		return tooMany()
+	}
+	if g.waiting < g.limits.Waiting {
+		return nil
+	}
+	longest := of
+	for _, t := range g.tenants {
+		if t.queue.Len() > longest.queue.Len() {
+			longest = t
+		}
+	}
+	g.counts.refuse(ReasonQueue)
+	if longest.queue.Len() <= of.queue.Len()+1 { // it would only change places
+		return full()
+	}
+	last := longest.queue.Back().Value.(*Ticket)
+	g.remove(last)
+	last.err = full()
+	close(last.ready)
+	return nil
+}
+
+func (g *Gate) free() bool { return g.limits.Total <= 0 || g.running < g.limits.Total }
+func (g *Gate) below(t *tenant) bool {
+	return g.limits.PerTenant <= 0 || t.running < g.limits.PerTenant
+}
+
+// turn gives a tenant its turn if it is due one and has none.
+func (g *Gate) turn(t *tenant) {
+	if t.turn == nil && t.queue.Len() > 0 && g.below(t) {
+		t.turn = g.turns.PushBack(t)
+	}
+}
+
+// admit lets in whose turn it is, as long as there is room: one of each tenant.
+func (g *Gate) admit() {
+	for g.free() && g.turns.Len() > 0 {
+		t := g.turns.Remove(g.turns.Front()).(*tenant)
+		t.turn = nil
+		next := t.queue.Remove(t.queue.Front()).(*Ticket)
+		next.place, next.inside = nil, true
+		g.waiting--
+		g.running++
+		t.running++
+		g.turn(t)
+		g.counts.wait(time.Since(next.began))
+		close(next.ready)
+	}
+}
+
+// remove takes a ticket out of the queue.
+func (g *Gate) remove(t *Ticket) {
+	t.of.queue.Remove(t.place)
+	t.place = nil
+	g.waiting--
+	if t.of.queue.Len() == 0 && t.of.turn != nil {
+		g.turns.Remove(t.of.turn)
+		t.of.turn = nil
+	}
+	g.forget(t.of)
+}
+
+// forget drops a tenant that has nothing here: there is no end of names.
+func (g *Gate) forget(t *tenant) {
+	if t.running == 0 && t.queue.Len() == 0 {
+		delete(g.tenants, t.name)
+	}
+}
+
+// Ready is closed when the command may go, or never may: see Err.
+func (t *Ticket) Ready() <-chan struct{} { return t.ready }
+
+// Err says, after Ready, why it may not go; nil: it may.
+func (t *Ticket) Err() error { return t.err }
+
+// Leave gives the place back, whatever became of it. It may be called again.
+func (t *Ticket) Leave() {
+	g := t.gate
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	t.leave()
+}
+
+func (t *Ticket) leave() {
+	g := t.gate
+	switch {
+	case t.place != nil:
+		g.remove(t)
+	case t.inside:
+		t.inside = false
+		g.running--
+		t.of.running--
+		g.turn(t.of)
+		g.admit()
+		g.forget(t.of)
+	}
+}
+
+// GiveUp leaves before the command went, and says what its sender is told.
+func (t *Ticket) GiveUp(why Reason) error {
+	g := t.gate
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if t.err != nil {
+		return t.err // it was counted
+	}
+	own := !g.below(t.of)
+	t.leave()
+	g.counts.refuse(why)
+	if own {
+		return tooMany()
+	}
+	return full()
+}
+
+// tooMany: the caller's own tenant is the reason. A 429 is the one answer that
+// the oldest clients repeat by themselves; the others repeat none.
+func tooMany() error {
+	return &sandbox.Error{
+		Code: sandbox.CodeRateLimited, Message: "too many requests of this tenant are under way, nothing was done, try again",
+		RetryAfter: retryAfter,
+	}
+}
+
+// full: all tenants together are.
+func full() error {
+	return &sandbox.Error{
+		Code: sandbox.CodeUnavailable, Message: "too many requests are under way, nothing was done, try again", RetryAfter: retryAfter,
+	}
+}
