@@ -40,6 +40,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 		return err
 	}
 	rest.Wrap(cluster.LogWrites(log))
+	rest.Wrap(cluster.TellBusy)
 	client, err := kubernetes.NewForConfig(rest)
 	if err != nil {
 		return fmt.Errorf("make a Kubernetes client: %w", err)

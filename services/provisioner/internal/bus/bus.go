@@ -53,6 +53,7 @@ type Bus struct {
 	ready   atomic.Bool
 
 	suspects suspects
+	first    first
 }
 
 // New returns a bus with so many workers.
@@ -68,6 +69,7 @@ func (b *Bus) Run(ctx context.Context) error {
 	for {
 		cons, err := b.conn.EnsureCommands(ctx)
 		if err == nil {
+			b.first.look(ctx, b.conn)
 			b.ready.Store(true)
 			b.work(ctx, cons)
 			b.ready.Store(false)
@@ -161,8 +163,7 @@ func (b *Bus) handle(ctx context.Context, m jetstream.Msg) {
 	failpoint.Hit("provisioner/before-run/" + string(c.Verb))
 	out, err := b.runner.Run(ctx, c, meta.Sequence.Stream)
 	if err != nil {
-		log.Warn("the command is tried again", zap.Error(err), zap.Uint64("delivered", meta.NumDelivered))
-		_ = m.NakWithDelay(retryWait * time.Duration(meta.NumDelivered)) // if it is lost, AckWait does it
+		b.failed(ctx, m, meta, c, err, log)
 		return
 	}
 	failpoint.Hit("provisioner/after-view")
@@ -170,7 +171,7 @@ func (b *Bus) handle(ctx context.Context, m jetstream.Msg) {
 	failpoint.Hit("provisioner/after-reply")
 	if err := b.runner.Follow(ctx, out); err != nil {
 		log.Warn("the command is tried again after its reply", zap.Error(err))
-		_ = m.NakWithDelay(retryWait)
+		_ = m.NakWithDelay(max(retryWait, command.RetryAfter(err)))
 		return
 	}
 	failpoint.Hit("provisioner/before-ack")

@@ -9,3 +9,6 @@ type Suspects struct{ suspects }
 func (s *Suspects) Enter(ctx context.Context, sequence, delivered uint64) (leave func()) {
 	return s.enter(ctx, sequence, delivered)
 }
+
+// Reconnected reports whether its connection was made again.
+func (b *Bus) Reconnected() bool { return b.conn.IsConnected() && b.conn.Stats().Reconnects > 0 }

@@ -67,6 +67,10 @@ func (c *Cluster) CreateRecord(ctx context.Context, r *sandbox.Record) (*sandbox
 	if apierrors.IsAlreadyExists(err) {
 		return nil, ErrMoved
 	}
+	var busy *Busy
+	if err != nil && errors.As(err, &busy) && busy.Undone {
+		return nil, fail(err, "create", "secrets") // it has no time to be asked once more either
+	}
 	if err != nil {
 		if _, found := c.client.CoreV1().Secrets(c.ns).Get(ctx, r.Name, metav1.GetOptions{}); found == nil {
 			return nil, ErrMoved // a quota that is full is looked at before the name

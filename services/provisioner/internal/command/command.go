@@ -81,7 +81,8 @@ type Outcome struct {
 const rounds = 32
 
 // Run runs a command until the sender can be answered. An error means: nothing
-// is known to be wrong with the command, try it again.
+// is known to be wrong with the command, try it again. A *Busy says moreover that
+// this attempt left nothing.
 func (r *Runner) Run(ctx context.Context, c sandbox.Command, seq uint64) (Outcome, error) {
 	name := sandbox.RecordName(c.Tenant, c.SessionID)
 	claim := newClaim(c, seq)
@@ -90,18 +91,27 @@ func (r *Runner) Run(ctx context.Context, c sandbox.Command, seq uint64) (Outcom
 	for range rounds {
 		rec, err := r.Cluster.Record(ctx, name)
 		if err != nil {
-			return Outcome{}, err
+			return Outcome{}, r.end(ctx, c, claim, err)
 		}
 		out, err := r.once(ctx, rec, c, claim)
 		if errors.Is(err, cluster.ErrMoved) {
 			continue
 		}
-		if err == nil {
-			r.undo(ctx, c, claim)
-		}
-		return out, err
+		return out, r.end(ctx, c, claim, err)
 	}
 	return Outcome{}, fmt.Errorf("record %s moved %d times in a row", name, rounds)
+}
+
+// end gives back what an attempt took and did not use, where it ends with an
+// answer or left nothing else.
+func (r *Runner) end(ctx context.Context, c sandbox.Command, claim *claim, err error) error {
+	if err != nil && (claim.touched || !undone(err)) {
+		return err
+	}
+	if kept := r.undo(ctx, c, claim); err == nil || kept != nil {
+		return err
+	}
+	return &Busy{After: RetryAfter(err), Err: err}
 }
 
 func (r *Runner) once(ctx context.Context, rec *sandbox.Record, c sandbox.Command, claim *claim) (Outcome, error) {
@@ -122,6 +132,7 @@ func (r *Runner) once(ctx context.Context, rec *sandbox.Record, c sandbox.Comman
 		}
 	}
 	silent := c.Bound()
+	claim.touched = claim.touched || effect.Next == nil // what follows changes objects or places
 	switch {
 	case effect.Drop:
 		return Outcome{Silent: true}, r.release(ctx, rec)
@@ -218,10 +229,15 @@ func (r *Runner) write(ctx context.Context, rec *sandbox.Record, e sandbox.Effec
 		}
 	}
 	var err error
+	before := claim.touched
+	claim.touched = true // unless it is certain that it was not done
 	if rec == nil {
 		next, err = r.Cluster.CreateRecord(ctx, next)
 	} else {
 		next, err = r.Cluster.UpdateRecord(ctx, rec, next)
+	}
+	if undone(err) {
+		claim.touched = before
 	}
 	if err == nil && r.Omit.Has(sandbox.OmitTakeFirst) {
 		e.Next = next

@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
@@ -17,6 +18,8 @@ type claim struct {
 	taken []quota.Ticket
 	last  *sandbox.Record // as it was read or written last
 	wrote bool
+
+	touched bool // something was written, or may have been, but for what was taken
 }
 
 func newClaim(c sandbox.Command, seq uint64) *claim {
@@ -53,16 +56,18 @@ func (r *Runner) take(ctx context.Context, e sandbox.Effect, c sandbox.Command, 
 
 // undo takes back what was taken for a write that did not happen. Where it
 // cannot, the place goes when somebody needs it.
-func (r *Runner) undo(ctx context.Context, c sandbox.Command, claim *claim) {
+func (r *Runner) undo(ctx context.Context, c sandbox.Command, claim *claim) error {
+	var errs []error
 	for _, t := range claim.taken {
 		used := claim.wrote
 		if t.Place != "" {
 			used = claim.last != nil && claim.last.Desired == sandbox.Running && claim.last.Place == t.Place
 		}
 		if !used {
-			_ = r.Places.Undo(ctx, c.Tenant, c.Limits.Key, t)
+			errs = append(errs, r.Places.Undo(ctx, c.Tenant, c.Limits.Key, t))
 		}
 	}
+	return errors.Join(errs...)
 }
 
 // leave gives back the place that a write has ended the use of.

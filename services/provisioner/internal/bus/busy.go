@@ -1,0 +1,79 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"github.com/sandbar-io/sandbar/pkg/contract"
+	"github.com/sandbar-io/sandbar/pkg/natsx"
+	"github.com/sandbar-io/sandbar/pkg/sandbox"
+	"github.com/sandbar-io/sandbar/services/provisioner/internal/command"
+)
+
+// failed ends an attempt that failed. The command is tried again, but for a
+// client's of which certainly nothing was done, as Kubernetes has no time: that
+// one is dropped, and its sender is told when to come again.
+func (b *Bus) failed(ctx context.Context, m jetstream.Msg, meta *jetstream.MsgMetadata, c sandbox.Command, cause error, log *zap.Logger) {
+	var busy *command.Busy
+	waits := !c.Bound() && contract.ValidReplySubject(m.Headers().Get(contract.HeaderReplyTo))
+	if errors.As(cause, &busy) && waits && meta.NumDelivered == 1 && b.first.sure(ctx, b.conn, meta.Sequence.Stream) {
+		// It goes before its sender hears of it: what is told to be undone must not
+		// be done by another delivery. Where it may have gone, nobody can say what
+		// becomes of it: no word, and the sender is told that.
+		if err := m.DoubleAck(ctx); err != nil {
+			log.Warn("a command of which nothing was done may come again", zap.Error(err))
+			return
+		}
+		log.Info("command refused, Kubernetes is busy", zap.Error(cause))
+		b.reply(m, c, command.Outcome{Err: &sandbox.Error{
+			Code: sandbox.CodeUnavailable, Message: "Kubernetes is busy now, nothing was done, try again", Err: cause, RetryAfter: busy.After,
+		}})
+		return
+	}
+	log.Warn("the command is tried again", zap.Error(cause), zap.Uint64("delivered", meta.NumDelivered))
+	// If it is lost, AckWait does it.
+	_ = m.NakWithDelay(max(retryWait*time.Duration(meta.NumDelivered), command.RetryAfter(cause)))
+}
+
+// first knows whether a delivery that is counted as the first can be another. A
+// single server that is killed loses counts that it had not written down, so what
+// stood in the stream before this connection to it was made may have been
+// delivered before. (Of several servers, a delivery goes out after most of them
+// have counted it.)
+type first struct {
+	mu         sync.Mutex
+	known      bool
+	reconnects uint64
+	last       uint64 // stream sequence when the connection was made, or later
+}
+
+// look notes how far the stream is.
+func (f *first) look(ctx context.Context, conn *natsx.Conn) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.refresh(ctx, conn)
+}
+
+func (f *first) refresh(ctx context.Context, conn *natsx.Conn) {
+	reconnects := conn.Stats().Reconnects // before the stream is asked
+	s, err := conn.JS.Stream(ctx, contract.CommandStream)
+	if f.known = err == nil; f.known {
+		f.reconnects, f.last = reconnects, s.CachedInfo().State.LastSeq
+	}
+}
+
+// sure reports whether a first delivery of this sequence is the first.
+func (f *first) sure(ctx context.Context, conn *natsx.Conn, sequence uint64) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.known || f.reconnects != conn.Stats().Reconnects {
+		f.refresh(ctx, conn)
+		return false // the sequence is in the stream already
+	}
+	return sequence > f.last
+}
