@@ -10,7 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sandbar-io/sandbar/pkg/contract"
 	"github.com/sandbar-io/sandbar/pkg/natsx"
+	"github.com/sandbar-io/sandbar/pkg/sandbox"
 	"github.com/sandbar-io/sandbar/services/gateway"
 )
 
@@ -111,5 +113,55 @@ func TestFloodWithoutBounds(t *testing.T) {
 	gateways[0].want(http.StatusOK, "key-plain", "POST", "/start", startBody("s"))
 	if took := time.Since(begin); took < 3*fairTakes {
 		t.Errorf("it took %s, as if there were no flood", took)
+	}
+}
+
+// A queue that has no room is a 503 at once, with the time to come again, and
+// nothing is stored.
+func TestQueueFull(t *testing.T) {
+	t.Parallel()
+	f := startFleet(t)
+	taken, finish := make(chan struct{}), make(chan struct{})
+	f.before = func(sandbox.Command) { close(taken); <-finish }
+	f.serve()
+	g := f.gateway().ready()
+	first := make(chan int, 1)
+	go func() {
+		status, _, _ := g.do("key-plain", "POST", "/start", startBody("first"))
+		first <- status
+	}()
+	<-taken // and not acknowledged: it stays in the stream
+	s, err := f.conn.JS.Stream(t.Context(), contract.CommandStream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := s.CachedInfo().Config
+	cfg.MaxMsgs = 1
+	if _, err := f.conn.JS.UpdateStream(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	status, o, header := g.do("key-other", "POST", "/start", startBody("second"))
+	if took := time.Since(begin); status != http.StatusServiceUnavailable || header.Get("Retry-After") == "" ||
+		!strings.Contains(o.text("detail"), "nothing was done") || took > time.Second {
+		t.Errorf("%d %v, Retry-After %q, after %s", status, o, header.Get("Retry-After"), took)
+	}
+	close(finish)
+	if status := <-first; status != http.StatusOK {
+		t.Errorf("the first: %d", status)
+	}
+	g.want(http.StatusNotFound, "key-other", "GET", "/sessions/second", "")
+}
+
+// A provisioner's word that Kubernetes is busy reaches the client as it is.
+func TestKubernetesBusy(t *testing.T) {
+	t.Parallel()
+	f := startFleet(t)
+	f.refuse = &sandbox.Error{Code: sandbox.CodeUnavailable, Message: "Kubernetes is busy now, nothing was done, try again", RetryAfter: 3 * time.Second}
+	f.serve()
+	g := f.gateway().ready()
+	status, o, header := g.do("key-plain", "POST", "/start", startBody("s"))
+	if status != http.StatusServiceUnavailable || header.Get("Retry-After") != "3" || o.text("error") != "unavailable" || o.text("detail") != f.refuse.Message {
+		t.Errorf("%d %v, Retry-After %q", status, o, header.Get("Retry-After"))
 	}
 }

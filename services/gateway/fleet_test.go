@@ -34,6 +34,7 @@ type fleet struct {
 	// after the other.
 	workers int
 	takes   time.Duration
+	refuse  *sandbox.Error // answers each command; nil: it is carried out
 
 	mu      sync.Mutex // one command at a time, and records
 	records map[string]*sandbox.Record
@@ -146,6 +147,11 @@ func (f *fleet) work(m jetstream.Msg) {
 func (f *fleet) decide(c sandbox.Command, seq uint64) contract.Reply {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.refuse != nil {
+		r := contract.Reply{CommandID: c.ID}
+		r.Refuse(f.refuse)
+		return r
+	}
 	now := time.Now()
 	key := contract.ViewKey(c.Tenant, sandbox.RecordName(c.Tenant, c.SessionID))
 	e := sandbox.Decide(f.records[key], c, sandbox.Facts{Sequence: seq, Now: now})

@@ -53,6 +53,7 @@ func TestRefusalsOfLimits(t *testing.T) {
 		"full":        {&sandbox.Error{Code: sandbox.CodeQuota, Message: "full", Resource: sandbox.ResourceCPU}, 400, "cpu", ""},
 		"too fast":    {&sandbox.Error{Code: sandbox.CodeRateLimited, Message: "starts per minute", Resource: sandbox.ResourceStarts, RetryAfter: 1200 * time.Millisecond}, 429, "starts_per_minute", "2"},
 		"any other":   {sandbox.Errorf(sandbox.CodeQuota, "exceeded quota"), 400, nil, ""},
+		"busy":        {&sandbox.Error{Code: sandbox.CodeUnavailable, Message: "nothing was done", RetryAfter: time.Second}, 503, nil, "1"},
 		"unavailable": {sandbox.Errorf(sandbox.CodeUnavailable, "try again"), 503, nil, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
