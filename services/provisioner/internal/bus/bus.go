@@ -30,8 +30,10 @@ const (
 	// progressEvery is how often a worker says that it lives: three times may be
 	// lost.
 	progressEvery = natsx.AckWait / 4
-	// fetchWait is how long one request for a command stands.
-	fetchWait = 5 * time.Second
+	// fetchWait is how long one request for a command stands: shorter than AckWait,
+	// so that from its beginning a worker can tell how long it has a command for
+	// itself (see alone).
+	fetchWait = 1500 * time.Millisecond
 	// retryWait is the pause before a failed command is tried again, times the
 	// number of tries.
 	retryWait = 500 * time.Millisecond
@@ -112,9 +114,10 @@ func (b *Bus) work(ctx context.Context, cons jetstream.Consumer) {
 func (b *Bus) next(ctx context.Context, cons jetstream.Consumer) error {
 	// The request ends with ctx: one that is left standing would take a command
 	// that nobody here works on any more.
+	asked := time.Now()
 	standing, cancel := context.WithTimeout(ctx, fetchWait)
 	defer cancel()
-	batch, err := cons.Fetch(1, jetstream.FetchContext(standing), jetstream.FetchHeartbeat(fetchWait/4))
+	batch, err := cons.Fetch(1, jetstream.FetchContext(standing))
 	if err != nil {
 		return fmt.Errorf("fetch: %w", err)
 	}
@@ -124,7 +127,7 @@ func (b *Bus) next(ctx context.Context, cons jetstream.Consumer) error {
 			continue
 		}
 		// A stop lets what has begun finish: the attempt has its own end.
-		b.handle(context.WithoutCancel(ctx), m)
+		b.handle(context.WithoutCancel(ctx), m, asked)
 	}
 	err = batch.Error()
 	if err == nil || standing.Err() != nil || errors.Is(err, nats.ErrTimeout) || errors.Is(err, jetstream.ErrNoMessages) {
@@ -133,7 +136,8 @@ func (b *Bus) next(ctx context.Context, cons jetstream.Consumer) error {
 	return fmt.Errorf("fetch: %w", err)
 }
 
-func (b *Bus) handle(ctx context.Context, m jetstream.Msg) {
+// handle works on a command that was asked for then.
+func (b *Bus) handle(ctx context.Context, m jetstream.Msg, asked time.Time) {
 	meta, err := m.Metadata()
 	if err != nil {
 		b.log.Error("a message is not from the queue", zap.Error(err))
@@ -163,7 +167,7 @@ func (b *Bus) handle(ctx context.Context, m jetstream.Msg) {
 	failpoint.Hit("provisioner/before-run/" + string(c.Verb))
 	out, err := b.runner.Run(ctx, c, meta.Sequence.Stream)
 	if err != nil {
-		b.failed(ctx, m, meta, c, err, log)
+		b.failed(ctx, failure{m, meta, c, asked, err}, log)
 		return
 	}
 	failpoint.Hit("provisioner/after-view")

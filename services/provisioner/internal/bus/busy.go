@@ -15,29 +15,50 @@ import (
 	"github.com/sandbar-io/sandbar/services/provisioner/internal/command"
 )
 
+// failure is an attempt that failed.
+type failure struct {
+	message jetstream.Msg
+	meta    *jetstream.MsgMetadata
+	command sandbox.Command
+	asked   time.Time
+	cause   error
+}
+
 // failed ends an attempt that failed. The command is tried again, but for a
 // client's of which certainly nothing was done, as Kubernetes has no time: that
 // one is dropped, and its sender is told when to come again.
-func (b *Bus) failed(ctx context.Context, m jetstream.Msg, meta *jetstream.MsgMetadata, c sandbox.Command, cause error, log *zap.Logger) {
+func (b *Bus) failed(ctx context.Context, f failure, log *zap.Logger) {
 	var busy *command.Busy
-	waits := !c.Bound() && contract.ValidReplySubject(m.Headers().Get(contract.HeaderReplyTo))
-	if errors.As(cause, &busy) && waits && meta.NumDelivered == 1 && b.first.sure(ctx, b.conn, meta.Sequence.Stream) {
-		// It goes before its sender hears of it: what is told to be undone must not
-		// be done by another delivery. Where it may have gone, nobody can say what
-		// becomes of it: no word, and the sender is told that.
-		if err := m.DoubleAck(ctx); err != nil {
-			log.Warn("a command of which nothing was done may come again", zap.Error(err))
-			return
-		}
-		log.Info("command refused, Kubernetes is busy", zap.Error(cause))
-		b.reply(m, c, command.Outcome{Err: &sandbox.Error{
-			Code: sandbox.CodeUnavailable, Message: "Kubernetes is busy now, nothing was done, try again", Err: cause, RetryAfter: busy.After,
-		}})
+	waits := !f.command.Bound() && contract.ValidReplySubject(f.message.Headers().Get(contract.HeaderReplyTo))
+	if !errors.As(f.cause, &busy) || !waits || !b.alone(ctx, f, ackTime) {
+		log.Warn("the command is tried again", zap.Error(f.cause), zap.Uint64("delivered", f.meta.NumDelivered))
+		// If it is lost, AckWait does it.
+		_ = f.message.NakWithDelay(max(retryWait*time.Duration(f.meta.NumDelivered), command.RetryAfter(f.cause)))
 		return
 	}
-	log.Warn("the command is tried again", zap.Error(cause), zap.Uint64("delivered", meta.NumDelivered))
-	// If it is lost, AckWait does it.
-	_ = m.NakWithDelay(max(retryWait*time.Duration(meta.NumDelivered), command.RetryAfter(cause)))
+	// It goes before its sender hears of it: what is told to be undone must not be
+	// done by another delivery. Where one may have begun, nobody can say what
+	// becomes of it: no word, and the sender is told that.
+	if err := f.message.DoubleAck(ctx); err != nil || !b.alone(ctx, f, 0) {
+		log.Warn("a command of which nothing was done may come again", zap.Error(err))
+		return
+	}
+	log.Info("command refused, Kubernetes is busy", zap.Error(f.cause))
+	b.reply(f.message, f.command, command.Outcome{Err: &sandbox.Error{
+		Code: sandbox.CodeUnavailable, Message: "Kubernetes is busy now, nothing was done, try again", Err: f.cause, RetryAfter: busy.After,
+	}})
+}
+
+// ackTime is what an ack takes at most, as a rule.
+const ackTime = natsx.AckWait / 10
+
+// alone reports whether nobody else has had the command, nor will within left:
+// it is the first delivery, and another one comes no sooner than AckWait after
+// it, which was not before it was asked for. That holds for a worker that was
+// stopped in between, too: it finds that its time is over.
+func (b *Bus) alone(ctx context.Context, f failure, left time.Duration) bool {
+	return f.meta.NumDelivered == 1 && time.Since(f.asked)+left < natsx.AckWait &&
+		b.first.sure(ctx, b.conn, f.meta.Sequence.Stream)
 }
 
 // first knows whether a delivery that is counted as the first can be another. A

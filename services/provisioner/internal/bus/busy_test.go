@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sandbar-io/sandbar/pkg/contract"
+	"github.com/sandbar-io/sandbar/pkg/natsx"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
 	"github.com/sandbar-io/sandbar/services/provisioner/internal/cluster"
 	"github.com/sandbar-io/sandbar/services/provisioner/internal/command"
@@ -132,6 +133,25 @@ func TestBusyAtTheSecondDelivery(t *testing.T) {
 	}
 	if n := len(r.all()); n != 3 {
 		t.Errorf("%d runs", n)
+	}
+}
+
+// A worker that is slow may not have had the command for itself all the time.
+func TestBusyTooLate(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	runs := 0
+	r := newRunner(func(ctx context.Context, c sandbox.Command) (command.Outcome, error) {
+		if runs++; runs > 1 {
+			return done(ctx, c)
+		}
+		<-time.After(natsx.AckWait)
+		return command.Outcome{}, &command.Busy{After: time.Second, Err: noTime}
+	})
+	b := w.work(r, 1)
+	w.until("it works", b.Ready)
+	if got := w.reply(w.send("s")); got.Code != "" || got.View == nil {
+		t.Errorf("%+v", got)
 	}
 }
 
