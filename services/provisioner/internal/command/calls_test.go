@@ -1,0 +1,69 @@
+package command_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/sandbar-io/sandbar/pkg/sandbox"
+)
+
+// callsOf is what each of the fake's calls costs at the API server: create looks
+// first, with the router there are no routes, and views are NATS'.
+var callsOf = map[string]int{
+	getRecord: 1, createRecord: 1, updateRecord: 1, getPod: 1, listPods: 1, listObjects: 1, deletePod: 1, deleteObject: 1,
+	getLedger: 1, swapLedger: 1, createVolume: 2, createPod: 2,
+}
+
+// What a command costs at the API server, follow-up included: docs/scaling.md
+// reckons with these numbers, and one more call for each sandbox is felt there.
+func TestCallsOfACommand(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		from    situation
+		verb    sandbox.Verb
+		free    int // the key has no limits
+		limited int
+	}{
+		{none, sandbox.Start, 8, 10},
+		{running, sandbox.Start, 6, 7},
+		{running, sandbox.Pause, 8, 10},
+		{paused, sandbox.Resume, 8, 10},
+		{running, sandbox.Stop, 9, 11},
+	} {
+		for _, limits := range []*sandbox.Limits{nil, {Key: "key", Sandboxes: 2}} {
+			t.Run(fmt.Sprint(tt.verb, " when ", tt.from, ", limits ", limits != nil), func(t *testing.T) {
+				t.Parallel()
+				b := inSituationOf(t, tt.from, limits)
+				b.fake.mu.Lock()
+				for _, o := range b.objects { // no routes
+					if o.Kind == "Ingress" {
+						delete(b.objects, o.Kind+"/"+o.Name)
+					}
+				}
+				b.fake.mu.Unlock()
+				out := b.do(tt.verb)
+				if err := b.Follow(t.Context(), out); err != nil {
+					t.Fatal(err)
+				}
+				n := 0
+				for kind, times := range b.count {
+					n += times * callsOf[kind]
+				}
+				// What is there already is only looked at.
+				if tt.from != none {
+					n -= b.count[createVolume]
+				}
+				if tt.from == running {
+					n -= b.count[createPod]
+				}
+				want := tt.free
+				if limits != nil {
+					want = tt.limited
+				}
+				if n != want {
+					t.Errorf("%d calls, want %d: %v", n, want, b.calls)
+				}
+			})
+		}
+	}
+}
