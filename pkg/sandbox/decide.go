@@ -26,6 +26,7 @@ const (
 	OmitReleaseLast                        // a place is given back after the write that ends its use
 	OmitPlaceName                          // what is given back is the place that the record named, no later one
 	OmitReplaceEnding                      // a pod that is ending while it is wanted is replaced by the next incarnation's
+	OmitAlone                              // what is told to be undone was begun by nobody else
 )
 
 // Has reports whether rule is left out.

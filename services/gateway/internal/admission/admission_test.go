@@ -1,6 +1,7 @@
 package admission_test
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -131,8 +132,8 @@ func refused(t *testing.T, err error) {
 	if err == nil {
 		return
 	}
-	e, ok := err.(*sandbox.Error)
-	if !ok || e.RetryAfter <= 0 || e.RetryAfter > time.Second {
+	var e *sandbox.Error
+	if !errors.As(err, &e) || e.RetryAfter <= 0 || e.RetryAfter > time.Second {
 		t.Errorf("%#v", err)
 	}
 }

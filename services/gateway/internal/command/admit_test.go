@@ -71,7 +71,7 @@ func TestGoneClientsCommandCounts(t *testing.T) {
 		t.Errorf("%v after %s", err, took)
 	}
 	finish()
-	<-first // in time or not: the machine may be busy
+	_ = <-first // in time or not: the machine may be busy
 	if _, err := s.Do(t.Context(), start("third"), command.Origin{}); err != nil {
 		t.Errorf("the third: %v", err)
 	}
@@ -100,7 +100,7 @@ func TestGoneWhileWaiting(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	finish()
-	<-first
+	_ = <-first
 	if _, err := s.Do(t.Context(), start("third"), command.Origin{}); err != nil {
 		t.Error(err)
 	}

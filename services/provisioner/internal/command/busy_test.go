@@ -16,9 +16,9 @@ import (
 )
 
 var (
-	noTime = fmt.Errorf("get: %w", &cluster.Busy{After: 3 * time.Second, Undone: true})
-	// perhaps is a write's 503: a proxy may have passed it on.
-	perhaps = fmt.Errorf("patch: %w", &cluster.Busy{After: 3 * time.Second})
+	errNoTime = fmt.Errorf("get: %w", &cluster.Busy{After: 3 * time.Second, Undone: true})
+	// errPerhaps is a write's 503: a proxy may have passed it on.
+	errPerhaps = fmt.Errorf("patch: %w", &cluster.Busy{After: 3 * time.Second})
 )
 
 // state is all that a command changes.
@@ -81,7 +81,7 @@ func TestBusyBeforeAnythingIsWritten(t *testing.T) {
 			was := b.state()
 			b.before[tt.kind] = func(n int) error {
 				if n == 1 {
-					return noTime
+					return errNoTime
 				}
 				return nil
 			}
@@ -115,7 +115,7 @@ func TestBusyAfterSomethingWasWritten(t *testing.T) {
 	}
 	second := func(n int) error {
 		if n == 2 {
-			return noTime
+			return errNoTime
 		}
 		return nil
 	}
@@ -133,20 +133,20 @@ func TestBusyAfterSomethingWasWritten(t *testing.T) {
 		before map[string]fault
 		after  map[string]fault
 	}{
-		"a volume":                                {none, sandbox.Start, map[string]fault{createVolume: always(noTime)}, nil},
-		"a pod":                                   {none, sandbox.Start, map[string]fault{createPod: always(noTime)}, nil},
-		"a route":                                 {paused, sandbox.Resume, map[string]fault{createRoute: always(noTime)}, nil},
-		"a pod to go":                             {running, sandbox.Stop, map[string]fault{deletePod: always(noTime)}, nil},
-		"the list of pods":                        {running, sandbox.Pause, map[string]fault{listPods: always(noTime)}, nil},
-		"a place that is given back":              {running, sandbox.Pause, map[string]fault{getLedger: always(noTime)}, nil},
-		"a record that may have been made":        {none, sandbox.Start, map[string]fault{createRecord: always(perhaps)}, nil},
-		"a record that was made, and a 503":       {none, sandbox.Start, nil, map[string]fault{createRecord: always(perhaps)}},
-		"a record that may have been changed":     {running, sandbox.Pause, map[string]fault{updateRecord: always(perhaps)}, nil},
-		"a ledger that may have been changed":     {none, sandbox.Start, map[string]fault{swapLedger: always(perhaps)}, nil},
+		"a volume":                                {none, sandbox.Start, map[string]fault{createVolume: always(errNoTime)}, nil},
+		"a pod":                                   {none, sandbox.Start, map[string]fault{createPod: always(errNoTime)}, nil},
+		"a route":                                 {paused, sandbox.Resume, map[string]fault{createRoute: always(errNoTime)}, nil},
+		"a pod to go":                             {running, sandbox.Stop, map[string]fault{deletePod: always(errNoTime)}, nil},
+		"the list of pods":                        {running, sandbox.Pause, map[string]fault{listPods: always(errNoTime)}, nil},
+		"a place that is given back":              {running, sandbox.Pause, map[string]fault{getLedger: always(errNoTime)}, nil},
+		"a record that may have been made":        {none, sandbox.Start, map[string]fault{createRecord: always(errPerhaps)}, nil},
+		"a record that was made, and a 503":       {none, sandbox.Start, nil, map[string]fault{createRecord: always(errPerhaps)}},
+		"a record that may have been changed":     {running, sandbox.Pause, map[string]fault{updateRecord: always(errPerhaps)}, nil},
+		"a ledger that may have been changed":     {none, sandbox.Start, map[string]fault{swapLedger: always(errPerhaps)}, nil},
 		"the record, after it moved":              {running, sandbox.Pause, map[string]fault{updateRecord: moved, getRecord: second}, nil},
 		"a record found after a create that hung": {none, sandbox.Start, map[string]fault{createRecord: moved, getRecord: second}, nil},
-		"a place that cannot be given back":       {none, sandbox.Start, map[string]fault{createRecord: always(noTime), getLedger: from(2, noTime)}, nil},
-		"a command that was overtaken":            {running, sandbox.Start, map[string]fault{listPods: always(noTime), createPod: always(noTime)}, nil},
+		"a place that cannot be given back":       {none, sandbox.Start, map[string]fault{createRecord: always(errNoTime), getLedger: from(2, errNoTime)}, nil},
+		"a command that was overtaken":            {running, sandbox.Start, map[string]fault{listPods: always(errNoTime), createPod: always(errNoTime)}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

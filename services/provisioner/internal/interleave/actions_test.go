@@ -5,6 +5,7 @@ package interleave_test
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"time"
 
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
@@ -131,6 +132,9 @@ func (k *walk) clusterActs(add adder) {
 	}
 }
 
+// ofKubernetes are the calls of a worker that go to the API server.
+var ofKubernetes = regexp.MustCompile(`record|ledger|pod|volume`)
+
 func (k *walk) faults(add adder) {
 	for i, m := range k.msgs {
 		if m.op != nil && !m.late && k.late > 0 && m.outcome == nil {
@@ -152,6 +156,11 @@ func (k *walk) faults(add adder) {
 	for slot, w := range k.workers {
 		if w != nil && k.killed > 0 {
 			add(1, func() error { k.killed--; k.died = true; w.kill(); k.workers[slot] = nil; return nil }, "p%d dies before it %s (%s)", slot, w.standing, w.msg.command.Verb)
+		}
+	}
+	for slot, w := range k.workers {
+		if w != nil && k.busy > 0 && ofKubernetes.MatchString(w.standing) {
+			add(2, func() error { k.busy--; w.refuse(); k.release(slot); return nil }, "Kubernetes has no time as p%d %s (%s)", slot, w.standing, w.msg.command.Verb)
 		}
 	}
 	for i := range k.snap.pods {

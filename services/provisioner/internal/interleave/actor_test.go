@@ -33,6 +33,7 @@ type actor struct {
 
 	mu   sync.Mutex // one call at a time: converge makes several at once
 	dead bool
+	busy bool // the call that it stands before finds that Kubernetes has no time
 
 	standing string
 	ended    bool
@@ -64,6 +65,9 @@ func (a *actor) settle() {
 // step lets it make the call that it stands before.
 func (a *actor) step() { a.go_ <- true; a.settle() }
 
+// refuse has Kubernetes refuse the call that it stands before.
+func (a *actor) refuse() { a.busy = true; a.step() }
+
 // kill ends it where it stands.
 func (a *actor) kill() {
 	a.go_ <- false
@@ -84,6 +88,10 @@ func (a *actor) gate(call string) error {
 	if !<-a.go_ {
 		a.dead = true
 		return errDead
+	}
+	if a.busy {
+		a.busy = false
+		return fmt.Errorf("%s: %w", call, &cluster.Busy{After: time.Second, Undone: true})
 	}
 	return nil
 }

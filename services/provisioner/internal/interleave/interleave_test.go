@@ -49,6 +49,11 @@ var rules = []struct {
 		scenario{verbs: []sandbox.Verb{s, p}, late: 2,
 			guide: []string{`answers start`, `asks gateway . to pause`, `past the deadline of pause`, `deadline of pause#1 passes at`},
 			holds: []hold{{`gets pause`, 0}}}},
+	{"what is told to be undone was begun by nobody", sandbox.OmitAlone, []string{"order"},
+		scenario{verbs: []sandbox.Verb{s, p}, redelivered: 1, busy: 1,
+			guide: []string{`asks gateway 0 to start`, `answers start`, `asks gateway . to pause`, `p0 gets pause#1 \(delivery 1`,
+				`p1 gets pause#1 again`, `p1 swaps the record`, `no time as p0 reads the record`, `p0 says that nothing`, `answers pause`},
+			holds: []hold{{`client asks`, 0}, {`^p0 `, 4}, {`no time`, 0}, {`again`, 0}, {`p1 gets pause`, 3}, {`^p1 `, 6}}}},
 	{"pause, resume and stop name the sandbox they mean", sandbox.OmitRuntimeID, []string{"named"},
 		scenario{verbs: []sandbox.Verb{s, x, s, x}, slow: 50}},
 	{"purge is bound to its stop", sandbox.OmitPurgeBound, []string{"order"},
@@ -122,8 +127,8 @@ func TestProtocolHolds(t *testing.T) {
 	}
 	steps, first := 0, seedOf(t)
 	begin := time.Now()
-	all := []scenario{{redelivered: 2, killed: 2, lostAcks: 1, vanishing: 1, failing: 1, evicting: 1, lost: 1, wipes: 1, late: 1, restarts: 1, watchers: 2, clocks: 1, slow: 50}}
-	all = append(all, scenario{limited: true, clocks: 2, redelivered: 2, killed: 2, lostAcks: 1, failing: 1, late: 1, watchers: 2, slow: 50})
+	all := []scenario{{redelivered: 2, killed: 2, lostAcks: 1, vanishing: 1, failing: 1, evicting: 1, lost: 1, wipes: 1, late: 1, restarts: 1, watchers: 2, clocks: 1, busy: 2, slow: 50}}
+	all = append(all, scenario{limited: true, clocks: 2, redelivered: 2, killed: 2, lostAcks: 1, failing: 1, late: 1, watchers: 2, busy: 2, slow: 50})
 	for _, rule := range rules {
 		all = append(all, rule.scenario)
 	}

@@ -31,6 +31,7 @@ type scenario struct {
 	failing     int
 	evicting    int // pods that are deleted with a grace period
 	lost        int // and on a node that does not answer
+	busy        int // calls that Kubernetes has no time for
 	wipes       int
 	late        int // deadlines that pass
 	restarts    int // of watchers
@@ -347,6 +348,7 @@ func (k *walk) ask(verb sandbox.Verb, gw int) error {
 // deliver gives a message to a free worker.
 func (k *walk) deliver(m *message, slot int) {
 	m.delivered++
+	number := m.delivered
 	wk := &worker{msg: m}
 	k.workers[slot] = wk
 	wk.actor = start(fmt.Sprintf("p%d", slot), func(a *actor) error {
@@ -362,7 +364,7 @@ func (k *walk) deliver(m *message, slot int) {
 		ctx := virtual{k.ctx, k, k.now.Add(sandbox.LongestAttempt)}
 		out, err := r.Run(ctx, m.command, m.seq)
 		if err != nil {
-			return err
+			return k.undone(a, m, number, err)
 		}
 		if err := a.call("replies", func() error {
 			if m.outcome == nil && !out.Silent && !m.late { // nobody waits any longer
@@ -386,6 +388,25 @@ func (k *walk) deliver(m *message, slot int) {
 		})
 	})
 	k.release(slot)
+}
+
+// undone is what the bus makes of an attempt that failed: a client's command of
+// which nothing was begun, by this delivery or another, is gone and told so.
+func (k *walk) undone(a *actor, m *message, number int, err error) error {
+	var busy *command.Busy
+	if m.command.Bound() || number > 1 || !errors.As(err, &busy) {
+		return err
+	}
+	return a.call("says that nothing was done", func() error {
+		if m.delivered > 1 && !k.omit.Has(sandbox.OmitAlone) {
+			return err
+		}
+		m.gone = true
+		if m.outcome == nil && !m.late {
+			m.outcome = &command.Outcome{Err: sandbox.Wrap(err, sandbox.CodeUnavailable, "nothing was done")}
+		}
+		return nil
+	})
 }
 
 func (k *walk) stores() *views.Store { return views.NewStore(k.conn.JS, k.sealer, k.omit) }
