@@ -71,7 +71,9 @@ func TestGoneClientsCommandCounts(t *testing.T) {
 		t.Errorf("%v after %s", err, took)
 	}
 	finish()
-	_ = <-first // in time or not: the machine may be busy
+	if err := <-first; err != nil {
+		t.Logf("the first, not in time: %v", err)
+	}
 	if _, err := s.Do(t.Context(), start("third"), command.Origin{}); err != nil {
 		t.Errorf("the third: %v", err)
 	}
@@ -100,7 +102,9 @@ func TestGoneWhileWaiting(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	finish()
-	_ = <-first
+	if err := <-first; err != nil {
+		t.Logf("the first, not in time: %v", err)
+	}
 	if _, err := s.Do(t.Context(), start("third"), command.Origin{}); err != nil {
 		t.Error(err)
 	}
