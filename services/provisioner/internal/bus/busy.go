@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/sandbar-io/sandbar/pkg/contract"
+	"github.com/sandbar-io/sandbar/pkg/failpoint"
 	"github.com/sandbar-io/sandbar/pkg/natsx"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
 	"github.com/sandbar-io/sandbar/services/provisioner/internal/command"
@@ -43,6 +44,7 @@ func (b *Bus) failed(ctx context.Context, f failure, log *zap.Logger) {
 		log.Warn("a command of which nothing was done may come again", zap.Error(err))
 		return
 	}
+	failpoint.Hit("provisioner/after-busy-ack")
 	log.Info("command refused, Kubernetes is busy", zap.Error(f.cause))
 	b.reply(f.message, f.command, command.Outcome{Err: &sandbox.Error{
 		Code: sandbox.CodeUnavailable, Message: "Kubernetes is busy now, nothing was done, try again", Err: f.cause, RetryAfter: busy.After,
