@@ -1,0 +1,145 @@
+// Package check judges a recorded history. Each invariant is a function of the
+// history alone; what may or may not have happened is never held against anybody.
+package check
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/sandbar-io/sandbar/tools/robustness/internal/history"
+)
+
+// The invariants, as reports name them.
+const (
+	OnePod    = "one pod per session"
+	Exists    = "what was acknowledged exists until it is stopped"
+	Visible   = "an acknowledged change is visible"
+	NeverBack = "a view never goes back"
+	OneID     = "one sandbox per session"
+	Nothing   = "nothing remains of what was stopped"
+	Once      = "every event once and in order"
+	Ends      = "what was started ends ready, failed with a reason, or stopped"
+	Answers   = "answers can be read and fit the request"
+	Recovers  = "all services are well again after a fault"
+)
+
+// Violation is a promise that was broken.
+type Violation struct {
+	Invariant string   `json:"invariant"`
+	Text      string   `json:"text"`
+	Piece     []string `json:"piece"` // the lines of the history that show it, and no others
+}
+
+// History checks all invariants.
+func History(h *history.History) []Violation {
+	c := newCalm(h)
+	var all []Violation
+	for _, s := range sessions(h, c) {
+		all = append(all, s.check()...)
+	}
+	for _, check := range []func(*history.History) []Violation{answers, ids, rest, pods, events, views, left, recovered} {
+		all = append(all, check(h)...)
+	}
+	return all
+}
+
+func violation(invariant, text string, entries ...any) Violation {
+	v := Violation{Invariant: invariant, Text: text}
+	for _, e := range entries {
+		line, err := json.Marshal(e)
+		if err != nil {
+			line = fmt.Appendf(nil, "%+v", e)
+		}
+		v.Piece = append(v.Piece, string(line))
+	}
+	return v
+}
+
+// answers: nobody is refused what he may ask, and no answer is nonsense.
+func answers(h *history.History) (out []Violation) {
+	for i := range h.Ops {
+		o := &h.Ops[i]
+		switch {
+		case o.Outcome == history.Malformed:
+			out = append(out, violation(Answers, o.Problem, o))
+		case o.Outcome == history.Refused:
+			out = append(out, violation(Answers, fmt.Sprintf("a %s that is in order was refused with %d", o.Verb, o.HTTP), o))
+		case o.HTTP == 500:
+			out = append(out, violation(Answers, "an internal error", o))
+		}
+	}
+	return out
+}
+
+// left: what is there after everything was stopped.
+func left(h *history.History) (out []Violation) {
+	for i := range h.Left {
+		l := &h.Left[i]
+		out = append(out, violation(Nothing, fmt.Sprintf("%s %s is left after everything was stopped", l.Kind, l.Name), l))
+	}
+	return out
+}
+
+func recovered(h *history.History) (out []Violation) {
+	for i := range h.Faults {
+		if f := &h.Faults[i]; f.Problem != "" {
+			out = append(out, violation(Recovers, f.Problem, f))
+		}
+	}
+	return out
+}
+
+const (
+	// VisibleWithin is what is promised of the gateways that did not answer.
+	VisibleWithin = 250 * time.Millisecond
+	// lateEffect is how long after a fault is over something that was on its way
+	// may still arrive: in a socket's buffer of a process that was stopped.
+	lateEffect = 2 * time.Second
+)
+
+// calm knows the times at which the installation and the machine were well.
+type calm struct {
+	faults []span
+	all    []span // and the moments at which the machine itself was slow
+}
+
+type span struct{ begin, end time.Duration }
+
+func newCalm(h *history.History) *calm {
+	c := &calm{}
+	for _, f := range h.Faults {
+		c.faults = append(c.faults, span{f.Begin, f.Calm})
+	}
+	c.all = slices.Clone(c.faults)
+	for _, p := range h.Pulses {
+		c.all = append(c.all, span{p.At - p.Late, p.At + VisibleWithin})
+	}
+	slices.SortFunc(c.all, func(a, b span) int { return cmp.Compare(a.begin, b.begin) })
+	return c
+}
+
+// settled is when a change of that time is visible everywhere: once VisibleWithin
+// have passed without any fault or slow moment.
+func (c *calm) settled(at time.Duration) time.Duration {
+	for _, s := range c.all {
+		if s.begin < at+VisibleWithin && s.end > at {
+			at = s.end
+		}
+	}
+	return at + VisibleWithin
+}
+
+// over is until when something that got no answer between begin and end may
+// still be taken in.
+func (c *calm) over(begin, end time.Duration) time.Duration {
+	late := end
+	for _, f := range c.faults {
+		if f.begin <= end && f.end >= begin {
+			late = max(late, f.end+lateEffect)
+		}
+	}
+	return late
+}
