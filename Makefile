@@ -12,10 +12,10 @@ VULN_VERSION := v1.9.0
 INTO = $(if $(filter command,$(origin KUBECONFIG)),--kubeconfig '$(KUBECONFIG)')
 export GOFLAGS := $(filter-out -mod=%,$(GOFLAGS))
 
-.PHONY: help up down status logs images build test openhands lint vuln fmt tidy verify clean
+.PHONY: help up down status logs images build test robustness openhands lint vuln fmt tidy verify clean
 
 help: ## what there is
-	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: $(BIN)/devstack ## a real Kubernetes, NATS and the services on this machine; or KUBECONFIG=path: into that cluster
 	@$(BIN)/devstack up $(INTO)
@@ -37,6 +37,9 @@ build: ## all modules, as one workspace
 
 test: $(BIN)/testrun ## all tests, on a cluster of their own; ends with N passed, N failed
 	@$(BIN)/testrun
+
+robustness: $(BIN)/testrun ## random requests and faults, judged by a model; SEED=4711 DURATION=30m
+	@SANDBAR_SEED='$(SEED)' SANDBAR_DURATION='$(DURATION)' $(BIN)/testrun -phase robustness -v
 
 openhands: $(BIN)/testrun ## the published OpenHands clients and agent server against a cluster of their own
 	@$(BIN)/testrun -phase openhands

@@ -12,8 +12,6 @@ import (
 	"path/filepath"
 	"testing"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 
@@ -113,24 +111,11 @@ func removeOld(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := errors.Join(s.Stop(), remove(ctx, s.Options)); err != nil {
+		if err := errors.Join(s.Stop(), stack.Remove(ctx, bed.kube, s.Options)); err != nil {
 			return fmt.Errorf("what an earlier run left in %s: %w", dir, err)
 		}
 	}
 	return nil
-}
-
-// remove takes a stack's namespaces and its folder away. Kubernetes empties the
-// namespaces by itself.
-func remove(ctx context.Context, o stack.Options) error {
-	var errs []error
-	for _, ns := range []string{o.SandboxNamespace, o.SystemNamespace} {
-		err := bed.kube.CoreV1().Namespaces().Delete(ctx, ns, metav1.DeleteOptions{})
-		if err != nil && !apierrors.IsNotFound(err) {
-			errs = append(errs, err)
-		}
-	}
-	return errors.Join(append(errs, os.RemoveAll(o.Dir))...)
 }
 
 // repository is the folder above that holds go.work.

@@ -73,7 +73,7 @@ func endRig(t *testing.T, o stack.Options) {
 			t.Errorf("the stack does not end: %v", err)
 		}
 	}
-	if err := remove(ctx, o); err != nil {
+	if err := stack.Remove(ctx, bed.kube, o); err != nil {
 		t.Errorf("the stack's end: %v", err)
 	}
 }

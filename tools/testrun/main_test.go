@@ -5,15 +5,16 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestChoose(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct{ names, want string }{
-		"all":                    {"", "unit,apiserver,system,openhands"},
+		"all":                    {"", "unit,apiserver,system,robustness,openhands"},
 		"one":                    {"system", "system"},
 		"in the table's order":   {"system,unit", "unit,system"},
-		"a name that is unknown": {"unit,nothing", `no phase "nothing"; there are unit, apiserver, system, openhands`},
+		"a name that is unknown": {"unit,nothing", `no phase "nothing"; there are unit, apiserver, system, robustness, openhands`},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -50,6 +51,15 @@ func TestPhasesCanRun(t *testing.T) {
 			if _, err := os.Stat(filepath.Join(root, tests.Module, "go.mod")); err != nil {
 				t.Errorf("%s: %v", p.Name, err)
 			}
+		}
+	}
+}
+
+func TestALongRunHasItsTime(t *testing.T) {
+	t.Parallel()
+	for asked, want := range map[string]time.Duration{"": 15 * time.Minute, "nonsense": 15 * time.Minute, "1h": 72 * time.Minute} {
+		if got := robustnessLimit(asked); got != want {
+			t.Errorf("robustnessLimit(%q) = %s, want %s", asked, got, want)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"time"
 
 	"github.com/sandbar-io/sandbar/tools/testrun/internal/phase"
@@ -11,7 +12,20 @@ import (
 const (
 	apiserverDir      = ".sandbar/test/apiserver"
 	apiserverInstance = "2"
+	// The same of the phase robustness.
+	robustnessDir      = ".sandbar/test/robustness"
+	robustnessInstance = "4"
 )
+
+// robustnessLimit is what SANDBAR_DURATION asks for, and twelve minutes: to build
+// and start, to heal the last fault, to wait until what was stopped is forgotten.
+func robustnessLimit(duration string) time.Duration {
+	d, err := time.ParseDuration(duration)
+	if err != nil { // empty, or the test says what is wrong with it
+		d = 3 * time.Minute
+	}
+	return d + 12*time.Minute
+}
 
 // phases is what `make test` is made of, in order: what fails fast first.
 func phases() []phase.Phase {
@@ -72,6 +86,29 @@ func phases() []phase.Phase {
 			Tests: []phase.Tests{
 				{Module: "tools", Packages: []string{"./conformance/..."}, Tags: "system", Flags: []string{"-count=1", "-p=1", "-parallel=4"}, Timeout: 30 * time.Minute},
 				{Module: "tools", Packages: []string{"./system/...", "./deploytest/..."}, Tags: "system", Flags: []string{"-count=1", "-p=1"}, Timeout: 30 * time.Minute},
+			},
+		},
+		{
+			Name:  "robustness",
+			What:  "random requests and random faults on simulated nodes, judged by a model",
+			Given: "SANDBAR_ROBUSTNESS_CLUSTER",
+			Setup: []phase.Command{{
+				Name: "simulated cluster up", Dir: "tools", Timeout: 40 * time.Minute,
+				Args: []string{
+					"go", "run", "./devcluster", "up", "-nodes", "simulated", "-simulated-nodes", "6",
+					"-dir", "../" + robustnessDir, "-instance", robustnessInstance,
+				},
+			}},
+			Teardown: []phase.Command{{
+				Name: "simulated cluster down", Dir: "tools", Timeout: 2 * time.Minute,
+				Args: []string{"go", "run", "./devcluster", "down", "-dir", "../" + robustnessDir, "-instance", robustnessInstance},
+			}},
+			Env: []string{"SANDBAR_ROBUSTNESS_CLUSTER=${REPO}/" + robustnessDir},
+			Tests: []phase.Tests{
+				{
+					Module: "tools", Packages: []string{"./robustness/..."}, Tags: "robustness", Flags: []string{"-count=1"},
+					Timeout: robustnessLimit(os.Getenv("SANDBAR_DURATION")),
+				},
 			},
 		},
 		{

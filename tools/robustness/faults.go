@@ -1,0 +1,191 @@
+package robustness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sandbar-io/sandbar/tools/conformance/client"
+	"github.com/sandbar-io/sandbar/tools/robustness/internal/history"
+	"github.com/sandbar-io/sandbar/tools/robustness/internal/plan"
+	"github.com/sandbar-io/sandbar/tools/robustness/internal/proxy"
+)
+
+const (
+	// wellWithin is how long after a fault everything may take to be well: a lease,
+	// a dead connection that is noticed, a watch that begins anew, on a loaded machine.
+	wellWithin = time.Minute
+	// underWay is for what a client has asked for while all became well.
+	underWay = time.Second
+	endLimit = 40 * time.Second // above what a service takes to drain
+)
+
+// round makes the faults of a round at the same time, heals them, and waits until
+// all is well. Its error is that something could not be made or healed.
+func (w *world) round(ctx context.Context, n int, r plan.Round) error {
+	done := make([]history.Fault, len(r.Faults))
+	errs := make([]error, len(r.Faults))
+	var all sync.WaitGroup
+	for i, f := range r.Faults {
+		all.Go(func() {
+			w.Log("round %d at %s: %s %s %s for %s", n, w.recorder.Now().Round(time.Second), f.Kind, f.Target, f.Point, f.Hold)
+			done[i] = history.Fault{Round: n, Kind: string(f.Kind), Target: f.Target, Begin: w.recorder.Now()}
+			errs[i] = w.make(ctx, n, f)
+			done[i].Healed = w.recorder.Now()
+		})
+	}
+	all.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	problem := ""
+	if err := w.well(ctx, time.Now()); err != nil {
+		if problem = err.Error(); ctx.Err() != nil {
+			return err
+		}
+		if err := w.revive(ctx); err != nil {
+			return err
+		}
+	}
+	wait(ctx, underWay)
+	for i := range done {
+		done[i].Calm, done[i].Problem = w.recorder.Now(), problem
+		w.recorder.Add(history.Entry{Fault: &done[i]})
+	}
+	return nil
+}
+
+// make breaks one thing and heals it again, also where ctx ends in between.
+func (w *world) make(ctx context.Context, n int, f plan.Fault) error {
+	whole := context.WithoutCancel(ctx)
+	switch f.Kind {
+	case plan.Kill:
+		return w.away(ctx, f, w.Kill(f.Target))
+	case plan.Restart:
+		return w.away(ctx, f, w.terminate(whole, f.Target))
+	case plan.Crash:
+		return w.crash(ctx, n, f)
+	case plan.Freeze, plan.NATSFreeze:
+		if err := w.Signal(f.Target, unix.SIGSTOP); err != nil {
+			return err
+		}
+		wait(ctx, f.Hold)
+		return w.Signal(f.Target, unix.SIGCONT)
+	case plan.NATSRestart:
+		if err := w.terminate(whole, "nats"); err != nil {
+			return err
+		}
+		return w.StartNATS(whole)
+	case plan.NATSKill, plan.NATSEmptied:
+		if err := w.Kill("nats"); err != nil {
+			return err
+		}
+		if f.Kind == plan.NATSEmptied {
+			if err := w.WipeNATS(); err != nil {
+				return err
+			}
+		}
+		wait(ctx, f.Hold)
+		return w.StartNATS(whole)
+	case plan.APIFreeze:
+		return w.freezeAPI(ctx, f)
+	case plan.PodsDeleted:
+		return w.deletePods(whole, f.Nth)
+	case plan.Cut, plan.Slow, plan.HalfOpen, plan.Deaf:
+		mode := map[plan.Kind]proxy.Mode{plan.Cut: proxy.Cut, plan.Slow: proxy.Slow, plan.HalfOpen: proxy.HalfOpen, plan.Deaf: proxy.Deaf}
+		w.proxies[f.Target].Set(mode[f.Kind])
+		wait(ctx, f.Hold)
+		w.proxies[f.Target].Set(proxy.Pass)
+		return nil
+	}
+	return fmt.Errorf("unknown fault %q", f.Kind)
+}
+
+// away leaves a service that has ended away for a while.
+func (w *world) away(ctx context.Context, f plan.Fault, ended error) error {
+	if ended != nil {
+		return ended
+	}
+	w.newLife(f.Target)
+	wait(ctx, f.Hold)
+	return w.StartService(f.Target)
+}
+
+// newLife: what answers from now on is another process.
+func (w *world) newLife(name string) {
+	for _, g := range w.gateways {
+		if g.name == name {
+			g.life.Add(1)
+		}
+	}
+}
+
+func (w *world) terminate(ctx context.Context, name string) error {
+	w.newLife(name) // one that drains
+	if err := w.Signal(name, unix.SIGTERM); err != nil {
+		return err
+	}
+	return client.Poll(ctx, 20*time.Millisecond, endLimit, func(context.Context) (string, bool) {
+		return name + " runs", !w.Running(name)
+	})
+}
+
+// crash starts a service anew so that it kills itself at a failpoint, and again
+// without. If it does not come there it is killed.
+func (w *world) crash(ctx context.Context, n int, f plan.Fault) error {
+	if err := w.Kill(f.Target); err != nil {
+		return err
+	}
+	once := w.once(n, f.Point)
+	err := w.StartService(f.Target, fmt.Sprintf("SANDBAR_FAILPOINT=%s:%d", f.Point, f.Nth), "SANDBAR_FAILPOINT_ONCE="+once)
+	if err != nil {
+		return err
+	}
+	_ = client.Poll(ctx, 20*time.Millisecond, f.Hold, func(context.Context) (string, bool) { // it need not
+		_, err := os.Stat(once)
+		return "", err == nil
+	})
+	if err := w.Kill(f.Target); err != nil && w.Running(f.Target) {
+		return err
+	}
+	return w.StartService(f.Target)
+}
+
+func (w *world) freezeAPI(ctx context.Context, f plan.Fault) error {
+	pid, err := w.Stack.Cluster.Pid(f.Target)
+	if err != nil {
+		return err
+	}
+	if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
+		return err
+	}
+	wait(ctx, f.Hold)
+	return unix.Kill(pid, unix.SIGCONT)
+}
+
+// deletePods takes some pods away as an administrator does who will not wait:
+// every other one without any grace.
+func (w *world) deletePods(ctx context.Context, n int) error {
+	pods, err := w.kube.CoreV1().Pods(w.SandboxNamespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for i := range min(n, len(pods.Items)) {
+		var o metav1.DeleteOptions
+		if i%2 == 0 {
+			o.GracePeriodSeconds = new(int64)
+		}
+		err := w.kube.CoreV1().Pods(w.SandboxNamespace).Delete(ctx, pods.Items[i].Name, o)
+		if !gone(err) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}

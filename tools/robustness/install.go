@@ -1,0 +1,153 @@
+package robustness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/sandbar-io/sandbar/tools/conformance/client"
+	"github.com/sandbar-io/sandbar/tools/devcluster/cluster"
+	"github.com/sandbar-io/sandbar/tools/devstack/stack"
+	"github.com/sandbar-io/sandbar/tools/robustness/internal/plan"
+	"github.com/sandbar-io/sandbar/tools/robustness/internal/proxy"
+)
+
+// installation is all of Sandbar as processes, on simulated nodes.
+type installation struct {
+	*stack.Stack
+	kube     *kubernetes.Clientset // the admin's
+	http     *http.Client
+	keys     []string // by tenant
+	gateways []*gateway
+	proxies  map[string]*proxy.Proxy // by the service whose connection to NATS they carry
+	image    string
+}
+
+// proxied reach NATS through a proxy, their brothers directly.
+var proxied = []string{"gateway-1", "provisioner-1", "watcher-1"}
+
+// points are where a service may kill itself.
+var points = map[string][]string{
+	"provisioner": {
+		"provisioner/after-fetch", "provisioner/after-record", "provisioner/after-volume", "provisioner/after-pod",
+		"provisioner/after-delete", "provisioner/after-view", "provisioner/after-reply", "provisioner/before-ack",
+	},
+	"watcher": {"watcher/after-view-write", "watcher/after-event", "watcher/after-events", "watcher/after-command"},
+}
+
+func (in *installation) targets() plan.Targets {
+	return plan.Targets{Services: in.Names(), Proxied: proxied, Points: points}
+}
+
+func tenantName(i int) string {
+	if i == 0 {
+		return "default"
+	}
+	return fmt.Sprintf("tenant-%d", i)
+}
+
+func install(ctx context.Context, o Options) (in *installation, err error) {
+	in = &installation{proxies: map[string]*proxy.Proxy{}}
+	state, err := cluster.Load(o.Cluster)
+	if err != nil {
+		return nil, err
+	}
+	if in.kube, err = cluster.Client(state.Kubeconfig); err != nil {
+		return nil, err
+	}
+	so, err := in.options(o, state)
+	if err != nil {
+		return nil, errors.Join(err, in.closeProxies())
+	}
+	in.image = state.Registry + "/sandbar/agent:1" // simulated nodes pull nothing
+	if in.Stack, err = stack.Start(ctx, so); err != nil {
+		// What has begun to run is ended by what stands in its folder.
+		half, loadErr := stack.Load(so.Dir)
+		if loadErr == nil {
+			loadErr = half.Stop()
+		}
+		return nil, errors.Join(err, loadErr, stack.Remove(context.WithoutCancel(ctx), in.kube, so), in.closeProxies())
+	}
+	if in.http, err = client.NewHTTP(state.BaseDomain, in.Of("router")[0].URL); err != nil {
+		return nil, errors.Join(err, in.remove(context.WithoutCancel(ctx)))
+	}
+	for _, svc := range in.Of("gateway") {
+		in.gateways = append(in.gateways, &gateway{name: svc.Name, url: svc.URL})
+	}
+	return in, nil
+}
+
+func (in *installation) options(o Options, state *cluster.State) (stack.Options, error) {
+	keys, err := in.writeKeys(o.Dir)
+	if err != nil {
+		return stack.Options{}, err
+	}
+	port, err := stack.FreePort()
+	if err != nil {
+		return stack.Options{}, err
+	}
+	own := map[string][]string{}
+	for _, name := range proxied {
+		p, err := proxy.Listen(fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			return stack.Options{}, err
+		}
+		in.proxies[name] = p
+		own[name] = []string{"NATS_URL=nats://" + p.Address()}
+	}
+	name := fmt.Sprintf("robust-%d", o.Seed)
+	return stack.Options{
+		Dir: filepath.Join(o.Dir, "stack"), Repo: o.Repo, Cluster: state, Failpoints: true,
+		SystemNamespace: name + "-system", SandboxNamespace: name + "-sandboxes",
+		Gateways: 3, Provisioners: 2, Watchers: 2, Routers: 1, NATSPort: port, Own: own,
+		Settings: append(stack.Placement(false),
+			"API_KEYS_FILE="+keys,
+			// A watcher's successor comes within seconds; what was stopped is forgotten
+			// as early as may be.
+			"LEASE_DURATION=5s", "LEASE_RENEW=3s", "LEASE_RETRY=500ms", "PURGE_AFTER=50s"),
+		Log: func(string, ...any) {},
+	}, nil
+}
+
+func (in *installation) writeKeys(dir string) (string, error) {
+	text := "keys:\n"
+	for i := range tenants {
+		key := stack.NewAPIKey()
+		in.keys = append(in.keys, key)
+		text += fmt.Sprintf("  - {name: robust-%d, sha256: %s, tenant: %s}\n", i, stack.HashAPIKey(key), tenantName(i))
+	}
+	path, err := filepath.Abs(filepath.Join(dir, "keys.yaml"))
+	if err != nil {
+		return "", err
+	}
+	return path, os.WriteFile(path, []byte(text), 0o600)
+}
+
+func (in *installation) closeProxies() error {
+	var errs []error
+	for _, p := range in.proxies {
+		errs = append(errs, p.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// remove ends all processes and takes the namespaces away; the logs stay.
+func (in *installation) remove(ctx context.Context) error {
+	if in.http != nil {
+		in.http.CloseIdleConnections()
+	}
+	logs := filepath.Join(filepath.Dir(in.Dir), "log")
+	return errors.Join(in.Stop(), in.closeProxies(),
+		os.CopyFS(logs, os.DirFS(filepath.Dir(in.LogPath("nats")))), stack.Remove(ctx, in.kube, in.Options))
+}
+
+// once is a file that tells that a failpoint was hit.
+func (in *installation) once(round int, point string) string {
+	return filepath.Join(in.Dir, fmt.Sprintf("once-%d-%s", round, strings.ReplaceAll(point, "/", "-")))
+}
