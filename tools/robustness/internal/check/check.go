@@ -33,17 +33,31 @@ type Violation struct {
 	Piece     []string `json:"piece"` // the lines of the history that show it, and no others
 }
 
+// Result is what a history says.
+type Result struct {
+	Violations []Violation
+	Reads      int // sandboxes in answers that were judged
+	// Fresh are those by another process within two seconds after a change that
+	// it had to show by then: what the promise of 250 ms was held against.
+	Fresh int
+}
+
 // History checks all invariants.
-func History(h *history.History) []Violation {
-	c := newCalm(h)
-	var all []Violation
-	for _, s := range sessions(h, c) {
-		all = append(all, s.check()...)
+func History(h *history.History) Result {
+	var out Result
+	for _, s := range sessions(h, newCalm(h)) {
+		out.Violations = append(out.Violations, s.check()...)
+		out.Reads += len(s.reads)
+		for _, r := range s.reads {
+			if s.fresh(r) {
+				out.Fresh++
+			}
+		}
 	}
 	for _, check := range []func(*history.History) []Violation{answers, ids, rest, pods, events, views, left, recovered} {
-		all = append(all, check(h)...)
+		out.Violations = append(out.Violations, check(h)...)
 	}
-	return all
+	return out
 }
 
 func violation(invariant, text string, entries ...any) Violation {
@@ -67,11 +81,29 @@ func answers(h *history.History) (out []Violation) {
 			out = append(out, violation(Answers, o.Problem, o))
 		case o.Outcome == history.Refused:
 			out = append(out, violation(Answers, fmt.Sprintf("a %s that is in order was refused with %d", o.Verb, o.HTTP), o))
+		case o.Outcome == history.OK && o.Verb.Changes() && len(o.Seen) == 1 && !fits(o.Verb, o.Seen[0].Status):
+			out = append(out, violation(Answers, fmt.Sprintf("a %s is answered with a sandbox that is %s", o.Verb, o.Seen[0].Status), o))
 		case o.HTTP == 500:
 			out = append(out, violation(Answers, "an internal error", o))
 		}
 	}
 	return out
+}
+
+// fits: what an acknowledged change shows is what was asked for.
+func fits(v history.Verb, status string) bool {
+	switch v {
+	case history.Pause:
+		return status == "paused"
+	case history.Start, history.Resume:
+		return live(status)
+	default: // no client reads what a stop answers
+		return true
+	}
+}
+
+func live(status string) bool {
+	return status == "starting" || status == "running" || status == "error"
 }
 
 // left: what is there after everything was stopped.

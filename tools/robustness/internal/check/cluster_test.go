@@ -33,7 +33,7 @@ func TestPods(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			only(t, check.History(&history.History{Pods: c.pods}), c.want)
+			only(t, check.History(&history.History{Pods: c.pods}).Violations, c.want)
 		})
 	}
 }
@@ -76,7 +76,7 @@ func TestEvents(t *testing.T) {
 				h.Ops = append([]history.Op{did(history.Start, x, a, 0, 50)}, c.ops...)
 				h.Ends = []history.End{{At: ms(900), Gateway: a, Tenant: "default", Seen: history.Seen{Session: "s", RuntimeID: x, Status: "stopped"}}}
 			}
-			only(t, check.History(h), c.want)
+			only(t, check.History(h).Violations, c.want)
 		})
 	}
 }
@@ -97,7 +97,7 @@ func TestViews(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			only(t, check.History(&history.History{Views: c.views}), c.want)
+			only(t, check.History(&history.History{Views: c.views}).Violations, c.want)
 		})
 	}
 }
@@ -123,7 +123,7 @@ func TestTheEnd(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			h := &history.History{Ops: []history.Op{did(history.Start, x, b, 0, 100)}, Ends: []history.End{c.end}}
-			only(t, check.History(h), c.want)
+			only(t, check.History(h).Violations, c.want)
 		})
 	}
 }
@@ -135,6 +135,8 @@ func TestWholeRun(t *testing.T) {
 	internal.HTTP = 500
 	nonsense.Outcome, nonsense.Problem = history.Malformed, "not a JSON object"
 	foreign.Tenant = "other"
+	other := did(history.Start, x, a, 0, 10)
+	other.Seen[0].Status = "paused"
 	for name, c := range map[string]struct {
 		history history.History
 		want    string
@@ -143,12 +145,13 @@ func TestWholeRun(t *testing.T) {
 		"a fault never heals":  {history.History{Faults: []history.Fault{{Kind: "nats-killed", Problem: "gateway-1 is degraded"}}}, check.Recovers},
 		"refused":              {history.History{Ops: []history.Op{refused}}, check.Answers},
 		"an internal error":    {history.History{Ops: []history.Op{internal}}, check.Answers},
+		"another state":        {history.History{Ops: []history.Op{other}}, check.Answers},
 		"nonsense":             {history.History{Ops: []history.Op{nonsense}}, check.Answers},
 		"an id of two tenants": {history.History{Ops: []history.Op{did(history.Start, x, a, 0, 10), foreign}}, check.OneID},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			only(t, check.History(&c.history), c.want)
+			only(t, check.History(&c.history).Violations, c.want)
 		})
 	}
 }

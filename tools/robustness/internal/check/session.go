@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sort"
 	"time"
 
 	"github.com/sandbar-io/sandbar/tools/robustness/internal/history"
@@ -12,7 +13,6 @@ import (
 
 // session is all that happened to one session of one tenant.
 type session struct {
-	calm    *calm
 	changes []change // by the time they were asked for
 	reads   []read   // by the time they were asked for
 	failed  bool     // somebody saw it fail: then it is in no list
@@ -24,7 +24,8 @@ type change struct {
 	*history.Op
 	end     time.Duration
 	certain bool
-	id      string // of the sandbox afterwards; "": not known
+	id      string        // of the sandbox afterwards; "": not known
+	settled time.Duration // from then on all processes show it
 }
 
 // A read is one sandbox in one answer.
@@ -38,7 +39,7 @@ func sessions(h *history.History, c *calm) []*session {
 	of := func(tenant, name string) *session {
 		key := tenant + "/" + name
 		if all[key] == nil {
-			all[key] = &session{calm: c}
+			all[key] = &session{}
 		}
 		return all[key]
 	}
@@ -78,7 +79,7 @@ func sessions(h *history.History, c *calm) []*session {
 }
 
 func newChange(o *history.Op, c *calm) change {
-	out := change{Op: o, end: o.Returned, certain: o.Outcome == history.OK, id: o.RuntimeID}
+	out := change{Op: o, end: o.Returned, certain: o.Outcome == history.OK, id: o.RuntimeID, settled: c.settled(o.Returned)}
 	if !out.certain {
 		out.end = c.over(o.Invoked, o.Returned)
 	}
@@ -120,38 +121,43 @@ func (s *session) check() (out []Violation) {
 // judge looks for a state that explains what a reader saw.
 func (s *session) judge(r read) *Violation {
 	exact := r.seen.Absent || r.seen.Status == "stopped"
-	invariant := Visible
-	if exact {
-		invariant = Exists
-	}
 	// An id is never used again: that it is stopped stays true, whatever came after.
 	if r.byID() && r.seen.Status == "stopped" && s.stopped(r.seen.RuntimeID, r.Returned) {
 		return nil
 	}
-	initial := true
-	var last *change
-	for i := range s.changes {
+	var last *change                                 // that the reader must know
+	for i := s.before(r.Returned) - 1; i >= 0; i-- { // a late one most often explains it
 		c := &s.changes[i]
-		if c.Invoked > r.Returned {
-			break
+		if last == nil && c.certain && c.hides(r, exact) {
+			last = c
 		}
-		if c.certain && s.hides(c, r, exact) {
-			initial, last = false, c
-		}
-		if s.explains(c, r) && !s.superseded(c, r, exact) {
+		if s.explains(c, r) && !s.superseded(i, r, exact) {
 			return nil
 		}
 	}
-	if initial && r.seen.Absent {
+	if last == nil && r.seen.Absent {
 		return nil
+	}
+	v := accuse(r, last, exact)
+	return &v
+}
+
+func accuse(r read, last *change, exact bool) Violation {
+	invariant := Visible
+	if exact {
+		invariant = Exists
 	}
 	text := fmt.Sprintf("%s on %s shows %s", r.Verb, r.Gateway, describe(r.seen))
 	if last == nil {
-		v := violation(invariant, text+", and nobody asked for it", r.Op)
-		return &v
+		return violation(invariant, text+", and nobody asked for it", r.Op)
 	}
-	v := violation(invariant, fmt.Sprintf("%s, %s after an acknowledged %s by %s", text, (r.Invoked-last.Returned).Round(time.Millisecond), last.Verb, last.Gateway), last.Op, r.Op)
-	return &v
+	after := (r.Invoked - last.Returned).Round(time.Millisecond)
+	return violation(invariant, fmt.Sprintf("%s, %s after an acknowledged %s by %s", text, after, last.Verb, last.Gateway), last.Op, r.Op)
+}
+
+// before is how many changes were asked for by then.
+func (s *session) before(at time.Duration) int {
+	return sort.Search(len(s.changes), func(i int) bool { return s.changes[i].Invoked > at })
 }
 
 // byID reports whether the read names a sandbox and not a session.
@@ -167,19 +173,20 @@ func describe(s history.Seen) string {
 // hides reports whether a reader must know of a certain change: on the gateway
 // that answered at once, of existence everywhere at once, of all else once it has
 // settled.
-func (s *session) hides(d *change, r read, exact bool) bool {
-	if d.Returned >= r.Invoked {
+func (c *change) hides(r read, exact bool) bool {
+	if c.Returned >= r.Invoked {
 		return false
 	}
-	return exact || d.Gateway == r.Gateway || s.calm.settled(d.Returned) <= r.Invoked
+	return exact || c.Gateway == r.Gateway || c.settled <= r.Invoked
 }
 
-// superseded reports whether another change certainly came after c, and the
-// reader must know.
-func (s *session) superseded(c *change, r read, exact bool) bool {
-	for i := range s.changes {
-		d := &s.changes[i]
-		if d.certain && d.Invoked > c.end && s.hides(d, r, exact) && !d.mayMiss(c) {
+// superseded reports whether another change certainly came after the i-th, and
+// the reader must know.
+func (s *session) superseded(i int, r read, exact bool) bool {
+	c := &s.changes[i]
+	for j := i + 1; j < len(s.changes) && s.changes[j].Invoked < r.Invoked; j++ {
+		d := &s.changes[j]
+		if d.certain && d.Invoked > c.end && d.hides(r, exact) && !d.mayMiss(c) {
 			return true
 		}
 	}
@@ -202,6 +209,19 @@ func (s *session) stopped(id string, by time.Duration) bool {
 	return false
 }
 
+// fresh: see Result.
+func (s *session) fresh(r read) bool {
+	if r.seen.Absent {
+		return false
+	}
+	for i := s.before(r.Invoked) - 1; i >= 0; i-- {
+		if c := &s.changes[i]; c.certain { // the last one
+			return c.Gateway != r.Gateway && c.settled <= r.Invoked && c.Returned > r.Invoked-2*time.Second
+		}
+	}
+	return false
+}
+
 // explains reports whether a reader sees this once c was the last change.
 func (s *session) explains(c *change, r read) bool {
 	if r.seen.Absent {
@@ -213,10 +233,9 @@ func (s *session) explains(c *change, r read) bool {
 		}
 		return c.Verb == history.Stop
 	}
-	live := r.seen.Status == "starting" || r.seen.Status == "running" || r.seen.Status == "error"
 	switch c.Verb {
 	case history.Start, history.Resume:
-		return live && (c.id == r.seen.RuntimeID || c.id == "")
+		return live(r.seen.Status) && (c.id == r.seen.RuntimeID || c.id == "")
 	case history.Pause:
 		return r.seen.Status == "paused" && c.id == r.seen.RuntimeID
 	default:

@@ -153,7 +153,7 @@ func TestSessions(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			only(t, check.History(&history.History{Ops: c.ops, Faults: c.faults}), c.want)
+			only(t, check.History(&history.History{Ops: c.ops, Faults: c.faults}).Violations, c.want)
 		})
 	}
 }
@@ -181,7 +181,13 @@ func TestSlowMachine(t *testing.T) {
 	h := &history.History{
 		Ops: []history.Op{did(history.Start, x, a, 0, 100), did(history.Pause, x, a, 200, 300), saw(history.Session, x, "running", b, 600, 610)},
 	}
-	only(t, check.History(h), check.Visible)
+	only(t, check.History(h).Violations, check.Visible)
+	if r := check.History(h); r.Reads != 1 || r.Fresh != 1 {
+		t.Errorf("%d reads, %d of them fresh, want one that had to show the change", r.Reads, r.Fresh)
+	}
 	h.Pulses = []history.Pulse{{At: ms(450), Late: ms(80), What: "timer"}}
-	only(t, check.History(h), "")
+	only(t, check.History(h).Violations, "")
+	if r := check.History(h); r.Fresh != 0 {
+		t.Errorf("%d reads had to show a change on a slow machine", r.Fresh)
+	}
 }

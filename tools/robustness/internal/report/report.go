@@ -26,6 +26,8 @@ type Report struct {
 	Events     int               `json:"events"`
 	Views      int               `json:"views"`
 	Slow       int               `json:"slow_moments"` // of the machine
+	Reads      int               `json:"reads_judged"`
+	Fresh      int               `json:"reads_fresh"` // see check.Result
 	Violations []check.Violation `json:"violations"`
 }
 
@@ -56,10 +58,10 @@ var verbs = []history.Verb{
 }
 
 // New sums a run up.
-func New(seed uint64, h *history.History, found []check.Violation) *Report {
+func New(seed uint64, h *history.History, found check.Result) *Report {
 	r := &Report{
 		Seed: seed, Operations: len(h.Ops), Events: len(h.Events), Views: len(h.Views), Slow: len(h.Pulses),
-		Violations: found, Faults: faults(h),
+		Violations: found.Violations, Reads: found.Reads, Fresh: found.Fresh, Faults: faults(h),
 	}
 	uids := map[string]bool{}
 	for _, p := range h.Pods {
@@ -144,6 +146,7 @@ func (r *Report) Text(out io.Writer) error {
 	var w writer
 	w.line("seed %d: %d operations in %d fault rounds, %s", r.Seed, r.Operations, r.Rounds, r.Took.Round(time.Second))
 	w.line("%d pods ran, %d events, %d views, %d slow moments of the machine", r.Pods, r.Events, r.Views, r.Slow)
+	w.line("%d sandboxes in answers were judged, %d of them on another gateway within 2 s after a change that it had to show", r.Reads, r.Fresh)
 	w.line("")
 	w.line("%-8s %7s %7s %7s %7s %7s %7s %7s  %s", "verb", "total", "ok", "absent", "unknown", "other", "p50", "p99", "unknown without a fault; HTTP")
 	for _, a := range r.Answers {

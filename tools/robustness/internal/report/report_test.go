@@ -27,9 +27,9 @@ func TestReport(t *testing.T) {
 		},
 		Pods: []history.Pod{{UID: "u"}, {UID: "u", Node: "n"}, {UID: "u", Node: "n"}},
 	}
-	var found []check.Violation
+	var found check.Result
 	for range 7 {
-		found = append(found, check.Violation{Invariant: check.OnePod, Text: "two", Piece: []string{"first", "second"}})
+		found.Violations = append(found.Violations, check.Violation{Invariant: check.OnePod, Text: "two", Piece: []string{"first", "second"}})
 	}
 	r := report.New(4711, h, found)
 	var text, raw bytes.Buffer
@@ -56,7 +56,7 @@ func TestReport(t *testing.T) {
 		t.Errorf("%+v, %v", back, err)
 	}
 	text.Reset()
-	if err := report.New(1, &history.History{}, nil).Text(&text); err != nil || !strings.Contains(text.String(), "no violations") {
+	if err := report.New(1, &history.History{}, check.Result{}).Text(&text); err != nil || !strings.Contains(text.String(), "no violations") {
 		t.Errorf("%s %v", &text, err)
 	}
 }
