@@ -195,8 +195,8 @@ func (s *session) superseded(i int, r read, exact bool) bool {
 
 // mayMiss: a stop of what is stopped already is answered well, and leaves a
 // start alone that came between and that its client never heard of.
-func (d *change) mayMiss(c *change) bool {
-	return d.Verb == history.Stop && c.Verb == history.Start && c.id != d.id
+func (c *change) mayMiss(start *change) bool {
+	return c.Verb == history.Stop && start.Verb == history.Start && start.id != c.id
 }
 
 // stopped reports whether somebody had asked for the end of a sandbox by then.
