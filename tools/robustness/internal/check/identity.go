@@ -73,7 +73,7 @@ func (s *session) onOne(reads []read) (out []Violation) {
 		number, ok := s.lowest(r, done.number)
 		if !ok {
 			if _, known := s.lowest(r, 0); known { // else it was never true: judge says so
-				out = append(out, violation(NeverBack, fmt.Sprintf("%s showed %s, and later %s", r.Gateway, describe(done.seen), describe(r.seen)), done.Op, r.Op))
+				out = append(out, violation(NeverBack, fmt.Sprintf("%s showed %s, and later %s", r.Gateway, describe(done.seen), describe(r.seen)), done.only(), r.only()))
 			}
 			continue
 		}

@@ -149,15 +149,22 @@ func accuse(r read, last *change, exact bool) Violation {
 	}
 	text := fmt.Sprintf("%s on %s shows %s", r.Verb, r.Gateway, describe(r.seen))
 	if last == nil {
-		return violation(invariant, text+", and nobody asked for it", r.Op)
+		return violation(invariant, text+", and nobody asked for it", r.only())
 	}
 	after := (r.Invoked - last.Returned).Round(time.Millisecond)
-	return violation(invariant, fmt.Sprintf("%s, %s after an acknowledged %s by %s", text, after, last.Verb, last.Gateway), last.Op, r.Op)
+	return violation(invariant, fmt.Sprintf("%s, %s after an acknowledged %s by %s", text, after, last.Verb, last.Gateway), last.Op, r.only())
 }
 
 // before is how many changes were asked for by then.
 func (s *session) before(at time.Duration) int {
 	return sort.Search(len(s.changes), func(i int) bool { return s.changes[i].Invoked > at })
+}
+
+// only is the request with nothing but this sandbox in its answer.
+func (r read) only() *history.Op {
+	o := *r.Op
+	o.Seen = []history.Seen{r.seen}
+	return &o
 }
 
 // byID reports whether the read names a sandbox and not a session.
