@@ -29,12 +29,14 @@ type state struct {
 // well waits until every service runs and says that it is well: a watcher leads
 // and has written all, and every gateway has heard from it since.
 func (w *world) well(ctx context.Context, since time.Time) error {
-	return client.Poll(ctx, 50*time.Millisecond, wellWithin, func(ctx context.Context) (string, bool) {
+	ended := ""
+	err := client.Poll(ctx, 50*time.Millisecond, wellWithin, func(ctx context.Context) (string, bool) {
 		leader := ""
 		states := map[string]state{}
 		for _, name := range w.Names() {
 			if !w.Running(name) {
-				return name + " has ended by itself", false
+				ended = name
+				return "", true
 			}
 			s, code, err := w.state(ctx, name)
 			if err != nil || code != http.StatusOK {
@@ -56,6 +58,10 @@ func (w *world) well(ctx context.Context, since time.Time) error {
 		}
 		return "", true
 	})
+	if ended != "" {
+		return fmt.Errorf("%s has ended by itself", ended)
+	}
+	return err
 }
 
 func (w *world) state(ctx context.Context, name string) (s state, code int, err error) {
