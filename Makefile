@@ -12,7 +12,7 @@ VULN_VERSION := v1.9.0
 INTO = $(if $(filter command,$(origin KUBECONFIG)),--kubeconfig '$(KUBECONFIG)')
 export GOFLAGS := $(filter-out -mod=%,$(GOFLAGS))
 
-.PHONY: help up down status logs images build test robustness openhands lint vuln fmt tidy verify clean
+.PHONY: help up down status logs images build test robustness openhands bench lint vuln fmt tidy verify clean
 
 help: ## what there is
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ robustness: $(BIN)/testrun ## random requests and faults, judged by a model; SEE
 openhands: $(BIN)/testrun ## the published OpenHands clients and agent server against a cluster of their own
 	@$(BIN)/testrun -phase openhands
 
+bench: $(BIN)/loadgen ## each figure beside its limit, into .sandbar/bench; RUN=regexp DURATION=10s ROUNDS=5
+	@$(BIN)/loadgen -run '$(RUN)' $(if $(DURATION),-duration $(DURATION)) $(if $(ROUNDS),-rounds $(ROUNDS))
+
 lint: $(LINT) $(HADOLINT) ## golangci-lint in each module, hadolint on the Dockerfiles (a PyPI package)
 	@for m in $(MODULES); do echo "lint $$m"; (cd $$m && $(LINT) run ./...) || exit 1; done
 	$(HADOLINT) --failure-threshold warning Dockerfile.gateway Dockerfile.provisioner
@@ -67,8 +70,8 @@ verify: ## formatted, tidy, vetted, structure and deploy/ as they must be, gener
 clean: down ## down, and all that was built here
 	rm -rf .sandbar
 
-.PHONY: $(BIN)/devstack $(BIN)/testrun
-$(BIN)/devstack $(BIN)/testrun:
+.PHONY: $(BIN)/devstack $(BIN)/testrun $(BIN)/loadgen
+$(BIN)/devstack $(BIN)/testrun $(BIN)/loadgen:
 	@mkdir -p $(BIN)
 	@cd tools && go build -o ../$@ ./$(notdir $@)
 

@@ -32,6 +32,9 @@ type Options struct {
 	// among the settings says so.
 	Controller Controller
 
+	// NATSConfig is the NATS server's configuration; empty: that of deploy/.
+	NATSConfig string
+
 	// Settings are settings of the services, KEY=value; they win over the
 	// stack's own defaults, and not over what wires the services together.
 	Settings []string
@@ -59,6 +62,9 @@ func (o *Options) settle() error {
 		}
 	}
 	wrong = append(wrong, o.settleController())
+	if o.NATSConfig == "" {
+		o.NATSConfig = filepath.Join(o.Repo, "deploy", "nats", "nats.conf")
+	}
 	if o.SystemNamespace == "" {
 		o.SystemNamespace = defaultSystemNamespace
 	}

@@ -25,6 +25,9 @@ var given = struct {
 	ports map[int]bool
 }{ports: map[int]bool{}}
 
+// FreePort is one that is free, for a server beside a stack.
+func FreePort() (int, error) { return port(0, 0) }
+
 // port is the wanted one and so many up, or any that is free where none is
 // wanted.
 func port(want, offset int) (int, error) {

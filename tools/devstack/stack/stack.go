@@ -167,7 +167,7 @@ func (s *Stack) StartNATS(ctx context.Context) error {
 	}
 	p, err := s.table.Start(process.Command{
 		Name: "nats", Path: filepath.Join(s.bin(), "natsserver"), Env: env,
-		Argv: []string{filepath.Join(s.Repo, "deploy", "nats", "nats.conf")},
+		Argv: []string{s.NATSConfig},
 	})
 	if err != nil {
 		return err
@@ -180,6 +180,12 @@ func (s *Stack) StartNATS(ctx context.Context) error {
 		}
 		return err
 	})
+}
+
+// Pid is the process id of an instance, or of "nats", that runs.
+func (s *Stack) Pid(name string) (int, error) {
+	id, err := s.table.Find(name)
+	return id.Pid, err
 }
 
 // StartService starts one instance; extra settings win over its own.

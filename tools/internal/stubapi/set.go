@@ -1,6 +1,8 @@
 package stubapi
 
 import (
+	"slices"
+
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -14,6 +16,18 @@ func (s *Server) SetPod(namespace, name string, change func(*corev1.Pod)) error 
 		return p, nil
 	})
 	return err
+}
+
+// Pods are the names of all pods.
+func (s *Server) Pods() []string {
+	s.store.mu.Lock()
+	defer s.store.mu.Unlock()
+	var names []string
+	for key := range s.store.collections["pods"].objects {
+		names = append(names, key.Name)
+	}
+	slices.Sort(names)
+	return names
 }
 
 // Count is how many objects of a resource are there.

@@ -1,0 +1,100 @@
+// Package bench is the benchmarks: what each measures, its limit, and how near it
+// has to come.
+package bench
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"time"
+
+	"github.com/sandbar-io/sandbar/tools/loadgen/internal/bed"
+	"github.com/sandbar-io/sandbar/tools/loadgen/internal/figure"
+	"github.com/sandbar-io/sandbar/tools/loadgen/internal/load"
+)
+
+// Env is what a benchmark gets.
+type Env struct {
+	*bed.Lab
+	Rounds   int
+	Duration time.Duration // of each measurement, where it is a load
+	Cluster  string        // folder of a real control plane; "" where there is none
+	Say      func(format string, a ...any)
+
+	large           *bed.Bed           // shared by those that need many sandboxes
+	footprint, full map[string]float64 // memory of each process: before them, and with them, in bytes
+}
+
+// Benchmark is one of them.
+type Benchmark struct {
+	Name  string
+	What  string
+	Limit string
+	Real  bool // needs a real control plane
+	Run   func(context.Context, *Env) ([]figure.Case, error)
+}
+
+// All are the benchmarks, in the order in which they run.
+func All() []Benchmark {
+	return []Benchmark{startStub, read, visible, router, scale, takeover, failover, list, rebuild, memory, startReal}
+}
+
+// Select takes those whose names match.
+func Select(pattern string) ([]Benchmark, error) {
+	re, err := regexp.Compile(pattern)
+	if err != nil {
+		return nil, fmt.Errorf("-run: %w", err)
+	}
+	var out []Benchmark
+	for _, b := range All() {
+		if re.MatchString(b.Name) {
+			out = append(out, b)
+		}
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("-run: no benchmark matches %q", pattern)
+	}
+	return out, nil
+}
+
+// open measures the latency of a fixed rate.
+func open(rate float64, d time.Duration, ask func(context.Context, int) error) figure.Measure {
+	return func(ctx context.Context) (figure.Sample, error) {
+		return figure.Latency(load.Open(ctx, rate, d, ask))
+	}
+}
+
+// closed measures the rate of so many workers.
+func closed(workers int, d time.Duration, ask func(context.Context, int) error) figure.Measure {
+	return func(ctx context.Context) (figure.Sample, error) {
+		return figure.Throughput(load.Closed(ctx, workers, d, func(ctx context.Context, w, n int) error { return ask(ctx, w+n*workers) }))
+	}
+}
+
+// both measures the rate of so many workers, and then the latency of a fixed rate.
+func both(workers int, rate float64, d time.Duration, ask func(context.Context, int) error) figure.Measure {
+	return func(ctx context.Context) (figure.Sample, error) {
+		a, err := closed(workers, d/2, ask)(ctx)
+		if err != nil {
+			return a, err
+		}
+		b, err := open(rate, d/2, ask)(ctx)
+		return figure.Both(a, b), err
+	}
+}
+
+// moderate is a rate that a server keeps up with easily: a share of the slower of
+// two that were tried out.
+func moderate(ctx context.Context, share float64, d time.Duration, workers int, asks ...func(context.Context, int) error) (float64, error) {
+	rate := 0.0
+	for _, ask := range asks {
+		s, err := closed(workers, d, ask)(ctx)
+		if err != nil {
+			return 0, err
+		}
+		if r := s.Values[figure.Rate]; rate == 0 || r < rate {
+			rate = r
+		}
+	}
+	return rate * share, nil
+}
