@@ -137,6 +137,9 @@ func failOver(ctx context.Context, b *bed.Bed, sig unix.Signal, ready bool) (tim
 	if err != nil {
 		return 0, err
 	}
+	if len(all) != 1 {
+		return 0, fmt.Errorf("%d sandboxes are shown, not one", len(all))
+	}
 	begin := time.Now()
 	if err := b.Stack.Signal(name, sig); err != nil {
 		return 0, err
@@ -152,10 +155,13 @@ func failOver(ctx context.Context, b *bed.Bed, sig unix.Signal, ready bool) (tim
 	want := map[bool]string{true: "ready", false: "running"}[ready]
 	err = bed.Until(ctx, func() error {
 		now, err := b.List(ctx, b.Gateway(0))
-		if err == nil && now[0].PodStatus != want {
-			err = fmt.Errorf("shown as %s, not as %s", now[0].PodStatus, want)
+		if err != nil {
+			return err
 		}
-		return err
+		if len(now) != 1 || now[0].PodStatus != want {
+			return fmt.Errorf("%d are shown, not one that is %s", len(now), want)
+		}
+		return nil
 	})
 	took := time.Since(begin)
 	if err == nil {

@@ -150,7 +150,7 @@ func ratios(title string, c Judged) []byte {
 		}
 		bound := slices.Max([]float64{v.AtMost, v.AtLeast})
 		d.line(begin, d.y(bound), x, d.y(bound), "#c03030")
-		d.text((begin+x)/2, height-bottom+18, "middle", v.Value+" "+v.Bound.String())
+		d.text((begin+x)/2, height-bottom+18, "middle", v.Value+" "+v.String())
 		x += step
 	}
 	d.text((left+width-right)/2, height-8, "middle", "one bar a round; the line is the bound")
