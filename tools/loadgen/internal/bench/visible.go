@@ -53,12 +53,14 @@ var visible = Benchmark{
 		}
 		defer kv.conn.Close()
 		watching, stop := context.WithCancel(ctx)
-		defer stop()
 		var eyes []*eye
+		var looking sync.WaitGroup
+		defer looking.Wait()
+		defer stop()
 		for g := range seenGateways {
 			y := &eye{b: b, gateway: b.Gateway(g), waiting: map[string]waiter{}, wake: make(chan struct{}, 1)}
 			eyes = append(eyes, y)
-			go y.look(watching) // it ends with the context, before the bed does
+			looking.Go(func() { y.look(watching) })
 		}
 		ours := func(ctx context.Context, n int) error {
 			r := all[n%len(all)]
