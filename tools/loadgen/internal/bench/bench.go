@@ -16,14 +16,18 @@ import (
 // Env is what a benchmark gets.
 type Env struct {
 	*bed.Lab
-	Rounds   int
-	Duration time.Duration // of each measurement, where it is a load
-	Cluster  string        // folder of a real control plane; "" where there is none
-	Say      func(format string, a ...any)
+	Rounds    int
+	Duration  time.Duration // of each measurement, where it is a load
+	Sandboxes int           // of those that need many; Many by itself
+	Cluster   string        // folder of a real control plane; "" where there is none
+	Say       func(format string, a ...any)
 
 	large           *bed.Bed           // shared by those that need many sandboxes
 	footprint, full map[string]float64 // memory of each process: before them, and with them, in bytes
 }
+
+// Many is how many sandboxes a benchmark has that needs many.
+const Many = 10_000
 
 // Benchmark is one of them.
 type Benchmark struct {
@@ -97,4 +101,24 @@ func moderate(ctx context.Context, share float64, d time.Duration, workers int, 
 		}
 	}
 	return rate * share, nil
+}
+
+// costing adds the processor time of what is measured.
+func costing(b *bed.Bed, used bed.CPU, m figure.Measure) figure.Measure {
+	return func(ctx context.Context) (figure.Sample, error) {
+		before, err := b.CPU()
+		if err != nil {
+			return figure.Sample{}, err
+		}
+		s, err := m(ctx)
+		if err != nil {
+			return s, err
+		}
+		after, err := b.CPU()
+		if err != nil {
+			return s, err
+		}
+		used.Add(before, after)
+		return s, nil
+	}
 }

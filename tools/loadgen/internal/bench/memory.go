@@ -25,7 +25,7 @@ const flat = 1.25
 
 var memory = Benchmark{
 	Name:  "memory",
-	What:  fmt.Sprintf("resident memory with %d sandboxes beyond that of idle services; of the provisioner, beyond that after %d", largeCount, largeCount/10),
+	What:  fmt.Sprintf("resident memory with %d sandboxes beyond that of idle services; of the provisioner, beyond that after %d", Many, Many/10),
 	Limit: "the bytes of all views in their stream; of the provisioner, what it held before",
 	Run: func(ctx context.Context, e *Env) ([]figure.Case, error) {
 		b, err := e.Large(ctx)
@@ -44,7 +44,7 @@ var memory = Benchmark{
 			cases = append(cases, figure.Case{
 				Name: name, Bounds: []figure.Bound{{Value: figure.Memory, AtMost: 4}},
 				Rounds: []figure.Round{{Ours: side(e.full[name] - e.footprint[name]), Limit: side(views)}},
-				Note:   fmt.Sprintf("%.0f MiB idle, %.0f MiB with the sandboxes", e.footprint[name]/(1<<20), e.full[name]/(1<<20)),
+				Note:   fmt.Sprintf("%.0f MiB idle, %.0f MiB with %d sandboxes", e.footprint[name]/(1<<20), e.full[name]/(1<<20), e.Sandboxes),
 			})
 		}
 		return append(cases, figure.Case{

@@ -102,8 +102,6 @@ func prepared(ctx context.Context, e *Env, client *http.Client, name string, ans
 	}, nil
 }
 
-const largeCount = 10_000
-
 // Large is the stack with many sandboxes, made when it is asked for first.
 func (e *Env) Large(ctx context.Context) (*bed.Bed, error) {
 	if e.large != nil {
@@ -116,8 +114,8 @@ func (e *Env) Large(ctx context.Context) (*bed.Bed, error) {
 	if e.footprint, err = settle(ctx, b); err != nil {
 		return nil, err
 	}
-	e.Say("makes %d sandboxes", largeCount)
-	if err := b.Seed(ctx, largeCount/10, "127.0.0.1"); err != nil {
+	e.Say("makes %d sandboxes", e.Sandboxes)
+	if err := b.Seed(ctx, e.Sandboxes/10, "127.0.0.1"); err != nil {
 		return nil, err
 	}
 	some, err := settle(ctx, b)
@@ -125,7 +123,7 @@ func (e *Env) Large(ctx context.Context) (*bed.Bed, error) {
 		return nil, err
 	}
 	e.footprint["provisioner-0"] = some["provisioner-0"]
-	if err := b.Seed(ctx, largeCount, "127.0.0.1"); err != nil {
+	if err := b.Seed(ctx, e.Sandboxes, "127.0.0.1"); err != nil {
 		return nil, err
 	}
 	e.large = b
@@ -135,7 +133,7 @@ func (e *Env) Large(ctx context.Context) (*bed.Bed, error) {
 
 var list = Benchmark{
 	Name:  "list",
-	What:  fmt.Sprintf("GET /list with %d sandboxes, one at a time", largeCount),
+	What:  fmt.Sprintf("GET /list with %d sandboxes, one at a time", Many),
 	Limit: "a bare net/http server with a prepared answer of that size",
 	Run: func(ctx context.Context, e *Env) ([]figure.Case, error) {
 		b, err := e.Large(ctx)
@@ -151,7 +149,7 @@ var list = Benchmark{
 			return nil, err
 		}
 		var shown struct{ Total int }
-		if err := json.Unmarshal(example, &shown); err != nil || shown.Total != largeCount {
+		if err := json.Unmarshal(example, &shown); err != nil || shown.Total != e.Sandboxes {
 			return nil, fmt.Errorf("/list shows %d sandboxes: %w", shown.Total, err)
 		}
 		bare, err := prepared(ctx, e, b.HTTP, "list", example)
@@ -165,7 +163,7 @@ var list = Benchmark{
 		rounds, err := figure.Alternate(ctx, e.Rounds, open(rate, e.Duration, ours), open(rate, e.Duration, bare))
 		return []figure.Case{{
 			Name: "list", Rounds: rounds, Bounds: []figure.Bound{{Value: figure.P50, AtMost: 1.5}},
-			Note: fmt.Sprintf("an answer of %.1f MB, %.1f/s", float64(len(example))/1e6, rate),
+			Note: fmt.Sprintf("%d sandboxes, an answer of %.2f MB, %.1f/s", e.Sandboxes, float64(len(example))/1e6, rate),
 		}}, err
 	},
 }

@@ -18,7 +18,7 @@ const rebuildPage = 500 // as the watcher lists
 
 var rebuild = Benchmark{
 	Name:  "rebuild",
-	What:  fmt.Sprintf("from the start of an emptied NATS until a gateway that knew nothing shows all of %d sandboxes", largeCount),
+	What:  fmt.Sprintf("from the start of an emptied NATS until a gateway that knew nothing shows all of %d sandboxes", Many),
 	Limit: "listing and decoding their records and pods from the API server",
 	Run: func(ctx context.Context, e *Env) ([]figure.Case, error) {
 		b, err := e.Large(ctx)
@@ -30,9 +30,9 @@ var rebuild = Benchmark{
 			return nil, err
 		}
 		rounds, err := figure.Alternate(ctx, e.Rounds,
-			func(ctx context.Context) (figure.Sample, error) { return rebuilt(ctx, b) },
-			func(ctx context.Context) (figure.Sample, error) { return listed(ctx, client, b.Stack.SandboxNamespace) })
-		return []figure.Case{{Name: "10,000 views", Bounds: []figure.Bound{{Value: figure.Time, AtMost: 2}}, Rounds: rounds}}, err
+			func(ctx context.Context) (figure.Sample, error) { return rebuilt(ctx, b, e.Sandboxes) },
+			func(ctx context.Context) (figure.Sample, error) { return listed(ctx, client, b.Stack.SandboxNamespace, e.Sandboxes) })
+		return []figure.Case{{Name: fmt.Sprintf("%d views", e.Sandboxes), Bounds: []figure.Bound{{Value: figure.Time, AtMost: 2}}, Rounds: rounds}}, err
 	},
 }
 
@@ -45,7 +45,7 @@ func client(kubeconfig string) (*kubernetes.Clientset, error) {
 	return kubernetes.NewForConfig(cfg)
 }
 
-func rebuilt(ctx context.Context, b *bed.Bed) (figure.Sample, error) {
+func rebuilt(ctx context.Context, b *bed.Bed, n int) (figure.Sample, error) {
 	const fresh = "gateway-1"
 	if err := b.Stack.Kill(fresh); err != nil {
 		return figure.Sample{}, err
@@ -68,11 +68,11 @@ func rebuilt(ctx context.Context, b *bed.Bed) (figure.Sample, error) {
 		return figure.Sample{}, err
 	}
 	took := time.Since(begin)
-	return figure.Took(took), b.Settled(ctx, largeCount)
+	return figure.Took(took), b.Settled(ctx, n)
 }
 
 // listed lists and decodes what the watcher makes views of.
-func listed(ctx context.Context, client kubernetes.Interface, ns string) (figure.Sample, error) {
+func listed(ctx context.Context, client kubernetes.Interface, ns string, n int) (figure.Sample, error) {
 	begin := time.Now()
 	records, pods := 0, 0
 	opts := metav1.ListOptions{LabelSelector: kube.RecordSelector, Limit: rebuildPage}
@@ -105,7 +105,7 @@ func listed(ctx context.Context, client kubernetes.Interface, ns string) (figure
 			break
 		}
 	}
-	if records != largeCount || pods != largeCount {
+	if records != n || pods != n {
 		return figure.Sample{}, fmt.Errorf("%d records and %d pods were listed", records, pods)
 	}
 	return figure.Took(time.Since(begin)), nil

@@ -46,15 +46,16 @@ var startStub = Benchmark{
 		}
 		defer bus.Close()
 		var n atomic.Int64
+		used := bed.CPU{}
 		rounds, err := figure.Alternate(ctx, e.Rounds,
-			open(startRate, e.Duration, func(ctx context.Context, _ int) error {
+			costing(b, used, open(startRate, e.Duration, func(ctx context.Context, _ int) error {
 				_, err := b.Start(ctx, 0, fmt.Sprintf("start-%d", n.Add(1)))
 				return err
-			}),
+			})),
 			open(startRate, e.Duration, func(ctx context.Context, _ int) error { return bus.Ask(ctx) }))
 		return []figure.Case{{
 			Name: "300/s", Bounds: []figure.Bound{{Value: figure.P50, AtMost: 3}, {Value: figure.P99, AtMost: 5}}, Rounds: rounds,
-			Note: fmt.Sprintf("%d sandboxes were made; messages of %d and %d bytes", n.Load(), len(body), len(reply)),
+			Note: fmt.Sprintf("%d sandboxes were made; messages of %d and %d bytes; %s", n.Load(), len(body), len(reply), used.Each(int(n.Load()))),
 		}}, err
 	},
 }
