@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -44,6 +45,7 @@ type Store struct {
 	js     jetstream.JetStream
 	sealer *contract.Sealer
 	omit   sandbox.Omit
+	bucket atomic.Pointer[jetstream.KeyValue] // what views are written by
 }
 
 // NewStore returns a store; omit is 0 in every service.
@@ -150,11 +152,26 @@ func (s *Store) write(ctx context.Context, key string, v *sandbox.View, rev uint
 	}
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
-	kv, err := s.js.KeyValue(ctx, contract.ViewBucket)
+	kv, err := s.writer(ctx)
 	if err != nil {
 		return 0, err
 	}
 	return kv.Update(ctx, key, body, rev)
+}
+
+// writer opens the bucket once: a handle for each write would ask the server as
+// often as the write itself. For writing it holds nothing but the subject, so it
+// stays good over a bucket that is made anew; whose revision it is, Read tells.
+func (s *Store) writer(ctx context.Context) (jetstream.KeyValue, error) {
+	if kv := s.bucket.Load(); kv != nil {
+		return *kv, nil
+	}
+	kv, err := s.js.KeyValue(ctx, contract.ViewBucket)
+	if err != nil {
+		return nil, err
+	}
+	s.bucket.Store(&kv)
+	return kv, nil
 }
 
 // conflict: a stale update matches both errors in the client library, a create

@@ -366,6 +366,65 @@ func TestPutTrustsRestoredRoutes(t *testing.T) {
 
 // A bucket that is made anew while a view is being made: what was read is
 // dropped, and the record asked for once more.
+// A write of a view that is there asks the server three things: when the bucket was
+// made, what it holds, and to write.
+func TestPutAsksTheServerThrice(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	st := b.store()
+	put := func(order uint64, status sandbox.Status) {
+		v := young("s", order, func(v *sandbox.View) { v.Status = status })
+		if _, err := st.Put(t.Context(), keyOf(v), source(v), time.Now()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(1, sandbox.StatusStarting)
+	asked, err := b.conn.SubscribeSync(">")
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(2, sandbox.StatusRunning)
+	if err := b.conn.Publish("end", nil); err != nil {
+		t.Fatal(err)
+	}
+	var subjects []string
+	for {
+		m, err := asked.NextMsg(patience)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.Subject == "end" {
+			break
+		}
+		if strings.HasPrefix(m.Subject, "$JS.API.") || strings.HasPrefix(m.Subject, "$KV.") {
+			subjects = append(subjects, m.Subject)
+		}
+	}
+	want := []string{"$JS.API.STREAM.INFO." + contract.ViewStream, "$JS.API.STREAM.MSG.GET." + contract.ViewStream, "$KV." + contract.ViewBucket + "." + keyOf(young("s", 1))}
+	if !slices.Equal(subjects, want) {
+		t.Errorf("asked %q, want %q", subjects, want)
+	}
+}
+
+// One store goes on over a bucket that is made anew between two writes.
+func TestPutBeforeAndAfterABucketIsMadeAnew(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	st := b.store()
+	for order := range uint64(3) {
+		v := newView("s", order+1)
+		p, err := st.Put(t.Context(), keyOf(v), source(v), time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := b.kv().Get(t.Context(), keyOf(v))
+		if err != nil || e.Revision() != p.Revision || !p.Created.Equal(b.created()) {
+			t.Errorf("after %d wipes: %+v, %+v, %v", order, p, e, err)
+		}
+		b.remake()
+	}
+}
+
 func TestPutIntoABucketMadeAnew(t *testing.T) {
 	t.Parallel()
 	b := startBus(t)
