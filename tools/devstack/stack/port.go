@@ -53,7 +53,3 @@ func port(want, offset int) (int, error) {
 	}
 	return 0, errors.New("no free port was found")
 }
-
-// FreePort is a port that nobody listens on, for what has to be known before the
-// stack is there.
-func FreePort() (int, error) { return port(0, 0) }
