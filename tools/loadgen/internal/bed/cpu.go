@@ -30,25 +30,36 @@ func (b *Bed) CPU() (CPU, error) {
 		}
 	}
 	for name, pid := range pids {
-		raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		t, err := Spent(pid)
 		if err != nil {
-			return nil, fmt.Errorf("time of %s: %w", name, err)
+			return nil, fmt.Errorf("%s: %w", name, err)
 		}
-		// Fields count from the name's closing parenthesis: user time is the 12th,
-		// system time the 13th.
-		fields := strings.Fields(string(raw[bytes.LastIndexByte(raw, ')')+1:]))
-		if len(fields) < 13 {
-			return nil, fmt.Errorf("time of %s: unexpected stat %q", name, raw)
-		}
-		for _, f := range fields[11:13] {
-			n, err := strconv.ParseInt(f, 10, 64)
-			if err != nil {
-				return nil, fmt.Errorf("time of %s: %w", name, err)
-			}
-			out[name] += time.Duration(n) * tick
-		}
+		out[name] = t
 	}
 	return out, nil
+}
+
+// Spent is the time that one process has had.
+func Spent(pid int) (time.Duration, error) {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, fmt.Errorf("processor time: %w", err)
+	}
+	// Fields count from the name's closing parenthesis: user time is the 12th, system
+	// time the 13th.
+	fields := strings.Fields(string(raw[bytes.LastIndexByte(raw, ')')+1:]))
+	if len(fields) < 13 {
+		return 0, fmt.Errorf("processor time: unexpected stat %q", raw)
+	}
+	var all time.Duration
+	for _, f := range fields[11:13] {
+		n, err := strconv.ParseInt(f, 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("processor time: %w", err)
+		}
+		all += time.Duration(n) * tick
+	}
+	return all, nil
 }
 
 // Add adds what was used between two readings.

@@ -82,19 +82,24 @@ func (l *Lab) Close() error {
 	return errors.Join(errs...)
 }
 
-// Limit starts one of package limit's servers, by this very program, and returns
-// its URL.
-func (l *Lab) Limit(ctx context.Context, kind string, args ...string) (string, error) {
+// Server is one of the limit's.
+type Server struct {
+	URL string
+	Pid int
+}
+
+// Limit starts one of package limit's servers, by this very program.
+func (l *Lab) Limit(ctx context.Context, kind string, args ...string) (Server, error) {
 	self, err := os.Executable()
 	if err != nil {
-		return "", fmt.Errorf("this program's own path: %w", err)
+		return Server{}, fmt.Errorf("this program's own path: %w", err)
 	}
 	address, err := freeAddress()
 	if err != nil {
-		return "", err
+		return Server{}, err
 	}
-	argv := append([]string{"limit", kind, address}, args...)
-	return "http://" + address, l.start(ctx, kind, self, address, argv, nil)
+	pid, err := l.start(ctx, kind, self, address, append([]string{"limit", kind, address}, args...))
+	return Server{"http://" + address, pid}, err
 }
 
 // NATS starts a server without users, and returns its URL.
@@ -108,18 +113,20 @@ func (l *Lab) NATS(ctx context.Context) (string, error) {
 	if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
 		return "", fmt.Errorf("configuration of the limit's NATS: %w", err)
 	}
-	return "nats://" + address, l.start(ctx, "nats", filepath.Join(l.bin(), "natsserver"), address, []string{conf}, nil)
+	_, err = l.start(ctx, "nats", filepath.Join(l.bin(), "natsserver"), address, []string{conf})
+	return "nats://" + address, err
 }
 
-func (l *Lab) start(ctx context.Context, name, path, address string, argv, env []string) error {
+// start starts a program, and returns its pid once it takes connections.
+func (l *Lab) start(ctx context.Context, name, path, address string, argv []string) (int, error) {
 	l.count++
-	p, err := l.table.Start(process.Command{Name: fmt.Sprintf("limit-%s-%d", name, l.count), Path: path, Argv: argv, Env: env})
+	p, err := l.table.Start(process.Command{Name: fmt.Sprintf("limit-%s-%d", name, l.count), Path: path, Argv: argv})
 	if err != nil {
-		return err
+		return 0, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	return Until(ctx, func() error {
+	return p.Pid, Until(ctx, func() error {
 		select {
 		case <-p.Done():
 			return p.Failure()

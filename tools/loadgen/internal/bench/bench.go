@@ -75,24 +75,50 @@ func closed(workers int, d time.Duration, ask func(context.Context, int) error) 
 	}
 }
 
-// both measures the rate of so many workers, and then the latency of a fixed rate.
-func both(workers int, rate float64, d time.Duration, ask func(context.Context, int) error) figure.Measure {
+// side is one that is asked: how, and which process answers.
+type side struct {
+	pid int
+	ask func(context.Context, int) error
+}
+
+// both measures the rate of so many workers with what it costs the server, and then
+// the latency of a fixed rate.
+func both(workers int, rate float64, d time.Duration, s side) figure.Measure {
 	return func(ctx context.Context) (figure.Sample, error) {
-		a, err := closed(workers, d/2, ask)(ctx)
+		before, err := bed.Spent(s.pid)
+		if err != nil {
+			return figure.Sample{}, err
+		}
+		r := load.Closed(ctx, workers, d/2, func(ctx context.Context, w, n int) error { return s.ask(ctx, w+n*workers) })
+		a, err := figure.Throughput(r)
 		if err != nil {
 			return a, err
 		}
-		b, err := open(rate, d/2, ask)(ctx)
+		after, err := bed.Spent(s.pid)
+		if err != nil {
+			return a, err
+		}
+		a.Values[figure.CPU] = float64(after-before) / float64(time.Millisecond) / float64(r.Done())
+		b, err := open(rate, d/2, s.ask)(ctx)
 		return figure.Both(a, b), err
 	}
 }
 
+// spent tells what a question costs the two servers.
+func spent(rounds []figure.Round) string {
+	var ours, limit []float64
+	for _, r := range rounds {
+		ours, limit = append(ours, r.Ours.Values[figure.CPU]), append(limit, r.Limit.Values[figure.CPU])
+	}
+	return fmt.Sprintf("the server takes %.3f ms of a core each, the limit's %.3f", figure.Median(ours), figure.Median(limit))
+}
+
 // moderate is a rate that a server keeps up with easily: a share of the slower of
 // two that were tried out.
-func moderate(ctx context.Context, share float64, d time.Duration, workers int, asks ...func(context.Context, int) error) (float64, error) {
+func moderate(ctx context.Context, share float64, d time.Duration, workers int, sides ...side) (float64, error) {
 	rate := 0.0
-	for _, ask := range asks {
-		s, err := closed(workers, d, ask)(ctx)
+	for _, one := range sides {
+		s, err := closed(workers, d, one.ask)(ctx)
 		if err != nil {
 			return 0, err
 		}

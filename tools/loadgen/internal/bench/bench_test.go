@@ -78,8 +78,8 @@ func TestEyeSeesWhatIsWaitedFor(t *testing.T) {
 
 func TestModerateIsBelowTheSlower(t *testing.T) {
 	t.Parallel()
-	takes := func(d time.Duration) func(context.Context, int) error {
-		return func(context.Context, int) error { <-time.After(d); return nil }
+	takes := func(d time.Duration) side {
+		return side{os.Getpid(), func(context.Context, int) error { <-time.After(d); return nil }}
 	}
 	rate, err := moderate(t.Context(), 0.5, 300*time.Millisecond, 2, takes(10*time.Millisecond), takes(time.Millisecond))
 	if err != nil || rate <= 0 || rate > 100 { // two workers that take 10 ms make 200/s at the most

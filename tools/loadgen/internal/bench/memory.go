@@ -36,20 +36,20 @@ var memory = Benchmark{
 		if err != nil {
 			return nil, err
 		}
-		side := func(bytes float64) figure.Sample {
+		mib := func(bytes float64) figure.Sample {
 			return figure.Sample{Values: map[string]float64{figure.Memory: bytes / (1 << 20)}}
 		}
 		var cases []figure.Case
 		for _, name := range []string{"gateway-0", "router-0", "watcher-0"} {
 			cases = append(cases, figure.Case{
 				Name: name, Bounds: []figure.Bound{{Value: figure.Memory, AtMost: 4}},
-				Rounds: []figure.Round{{Ours: side(e.full[name] - e.footprint[name]), Limit: side(views)}},
+				Rounds: []figure.Round{{Ours: mib(e.full[name] - e.footprint[name]), Limit: mib(views)}},
 				Note:   fmt.Sprintf("%.0f MiB idle, %.0f MiB with %d sandboxes", e.footprint[name]/(1<<20), e.full[name]/(1<<20), e.Sandboxes),
 			})
 		}
 		return append(cases, figure.Case{
 			Name: "provisioner-0", Bounds: []figure.Bound{{Value: figure.Memory, AtMost: flat}},
-			Rounds: []figure.Round{{Ours: side(e.full["provisioner-0"]), Limit: side(e.footprint["provisioner-0"])}},
+			Rounds: []figure.Round{{Ours: mib(e.full["provisioner-0"]), Limit: mib(e.footprint["provisioner-0"])}},
 		}), nil
 	},
 }

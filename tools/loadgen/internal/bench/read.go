@@ -53,9 +53,9 @@ var read = Benchmark{
 				return "/sessions/batch?ids=" + strings.Join(ids, ",")
 			}},
 		} {
-			ours := func(ctx context.Context, n int) error {
-				_, err := b.Get(ctx, b.Gateway(0)+c.path(n))
-				return err
+			ours, err := gateway(b, c.path)
+			if err != nil {
+				return cases, err
 			}
 			example, err := b.Get(ctx, b.Gateway(0)+c.path(0))
 			if err != nil {
@@ -71,7 +71,7 @@ var read = Benchmark{
 			}
 			rounds, err := figure.Alternate(ctx, e.Rounds, both(readers, rate, e.Duration, ours), both(readers, rate, e.Duration, bare))
 			cases = append(cases, figure.Case{
-				Name: c.name, Rounds: rounds, Note: fmt.Sprintf("answers of %d bytes; p99 at %.0f/s", len(example), rate),
+				Name: c.name, Rounds: rounds, Note: fmt.Sprintf("answers of %d bytes; p99 at %.0f/s; %s", len(example), rate, spent(rounds)),
 				Bounds: []figure.Bound{{Value: figure.Rate, AtLeast: 0.6}, {Value: figure.P99, AtMost: 2}},
 			})
 			if err != nil {
@@ -82,24 +82,30 @@ var read = Benchmark{
 	},
 }
 
+// gateway asks the first gateway.
+func gateway(b *bed.Bed, path func(n int) string) (side, error) {
+	pid, err := b.Stack.Pid("gateway-0")
+	return side{pid, func(ctx context.Context, n int) error {
+		_, err := b.Get(ctx, b.Gateway(0)+path(n))
+		return err
+	}}, err
+}
+
 // prepared asks a bare server that always gives this answer.
-func prepared(ctx context.Context, e *Env, client *http.Client, name string, answer []byte) (func(context.Context, int) error, error) {
+func prepared(ctx context.Context, e *Env, client *http.Client, name string, answer []byte) (side, error) {
 	file := filepath.Join(e.Dir, "lab", "prepared-"+strings.ReplaceAll(name, " ", "-")+".json")
 	if err := os.WriteFile(file, answer, 0o644); err != nil {
-		return nil, fmt.Errorf("prepared answer: %w", err)
+		return side{}, fmt.Errorf("prepared answer: %w", err)
 	}
-	url, err := e.Limit(ctx, "prepared", file)
-	if err != nil {
-		return nil, err
-	}
-	return func(ctx context.Context, _ int) error {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	server, err := e.Limit(ctx, "prepared", file)
+	return side{server.Pid, func(ctx context.Context, _ int) error {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, server.URL, nil)
 		if err != nil {
 			return err
 		}
 		_, err = bed.Answer(client, req)
 		return err
-	}, nil
+	}}, err
 }
 
 // Large is the stack with many sandboxes, made when it is asked for first.
@@ -140,9 +146,9 @@ var list = Benchmark{
 		if err != nil {
 			return nil, err
 		}
-		ours := func(ctx context.Context, _ int) error {
-			_, err := b.Get(ctx, b.Gateway(0)+"/list")
-			return err
+		ours, err := gateway(b, func(int) string { return "/list" })
+		if err != nil {
+			return nil, err
 		}
 		example, err := b.Get(ctx, b.Gateway(0)+"/list")
 		if err != nil {
@@ -160,10 +166,10 @@ var list = Benchmark{
 		if err != nil {
 			return nil, err
 		}
-		rounds, err := figure.Alternate(ctx, e.Rounds, open(rate, e.Duration, ours), open(rate, e.Duration, bare))
+		rounds, err := figure.Alternate(ctx, e.Rounds, both(1, rate, 2*e.Duration, ours), both(1, rate, 2*e.Duration, bare))
 		return []figure.Case{{
 			Name: "list", Rounds: rounds, Bounds: []figure.Bound{{Value: figure.P50, AtMost: 1.5}},
-			Note: fmt.Sprintf("%d sandboxes, an answer of %.2f MB, %.1f/s", e.Sandboxes, float64(len(example))/1e6, rate),
+			Note: fmt.Sprintf("%d sandboxes, an answer of %.2f MB, %.1f/s; %s", e.Sandboxes, float64(len(example))/1e6, rate, spent(rounds)),
 		}}, err
 	},
 }

@@ -31,7 +31,9 @@ var rebuild = Benchmark{
 		}
 		rounds, err := figure.Alternate(ctx, e.Rounds,
 			func(ctx context.Context) (figure.Sample, error) { return rebuilt(ctx, b, e.Sandboxes) },
-			func(ctx context.Context) (figure.Sample, error) { return listed(ctx, client, b.Stack.SandboxNamespace, e.Sandboxes) })
+			func(ctx context.Context) (figure.Sample, error) {
+				return listed(ctx, client, b.Stack.SandboxNamespace, e.Sandboxes)
+			})
 		return []figure.Case{{Name: fmt.Sprintf("%d views", e.Sandboxes), Bounds: []figure.Bound{{Value: figure.Time, AtMost: 2}}, Rounds: rounds}}, err
 	},
 }

@@ -33,11 +33,11 @@ var router = Benchmark{
 		if err != nil {
 			return nil, err
 		}
-		proxy, err := e.Limit(ctx, "proxy", up)
+		proxy, err := e.Limit(ctx, "proxy", up.URL)
 		if err != nil {
 			return nil, err
 		}
-		upstream, err := url.Parse(up)
+		upstream, err := url.Parse(up.URL)
 		if err != nil {
 			return nil, err
 		}
@@ -53,14 +53,18 @@ var router = Benchmark{
 		if err != nil {
 			return nil, err
 		}
-		ours := way{b.HTTP, b.Stack.Of("router")[0].URL, bed.Host(all[0].URL)}
-		bare := way{b.HTTP, proxy, bed.Host(proxy)}
+		pid, err := b.Stack.Pid("router-0")
+		if err != nil {
+			return nil, err
+		}
+		ours := way{b.HTTP, b.Stack.Of("router")[0].URL, bed.Host(all[0].URL), pid}
+		bare := way{b.HTTP, proxy.URL, bed.Host(proxy.URL), proxy.Pid}
 		if err := ours.until(ctx); err != nil {
 			return nil, err
 		}
 		var cases []figure.Case
 		for _, c := range []struct{ name, path string }{{"small bodies", "/small"}, {"1 MiB bodies", "/big"}} {
-			got, err := passing(ctx, e, c.name, ours.get(c.path), bare.get(c.path), passers)
+			got, err := passing(ctx, e, c.name, side{ours.pid, ours.get(c.path)}, side{bare.pid, bare.get(c.path)}, passers)
 			if err != nil {
 				return cases, err
 			}
@@ -72,14 +76,14 @@ var router = Benchmark{
 }
 
 // passing compares rate and p50 of two ways.
-func passing(ctx context.Context, e *Env, name string, ours, bare func(context.Context, int) error, atOnce int) (figure.Case, error) {
+func passing(ctx context.Context, e *Env, name string, ours, bare side, atOnce int) (figure.Case, error) {
 	rate, err := moderate(ctx, 0.5, time.Second, atOnce, ours, bare)
 	if err != nil {
 		return figure.Case{}, err
 	}
 	rounds, err := figure.Alternate(ctx, e.Rounds, both(atOnce, rate, e.Duration, ours), both(atOnce, rate, e.Duration, bare))
 	return figure.Case{
-		Name: name, Rounds: rounds, Note: fmt.Sprintf("p50 at %.0f/s", rate),
+		Name: name, Rounds: rounds, Note: fmt.Sprintf("p50 at %.0f/s; %s", rate, spent(rounds)),
 		Bounds: []figure.Bound{{Value: figure.Rate, AtLeast: 0.9}, {Value: figure.P50, AtMost: 1.1}},
 	}, err
 }
@@ -96,7 +100,7 @@ func talking(ctx context.Context, e *Env, ours, bare way) (figure.Case, error) {
 	if err != nil {
 		return figure.Case{}, err
 	}
-	return passing(ctx, e, fmt.Sprintf("%d WebSockets", webSockets), a.say, b.say, talkers)
+	return passing(ctx, e, fmt.Sprintf("%d WebSockets", webSockets), side{ours.pid, a.say}, side{bare.pid, b.say}, talkers)
 }
 
 // way is how a sandbox is reached.
@@ -104,6 +108,7 @@ type way struct {
 	client *http.Client
 	url    string
 	host   string
+	pid    int // of the proxy
 }
 
 func (w way) get(path string) func(context.Context, int) error {

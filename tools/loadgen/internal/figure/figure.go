@@ -22,10 +22,11 @@ const (
 	Rate   = "rate" // a second
 	Time   = "time" // ms
 	Memory = "memory"
+	CPU    = "cpu" // ms of a core, of the server alone, for each question
 )
 
 // Units are what the values are in.
-var Units = map[string]string{P50: "ms", P99: "ms", Rate: "/s", Time: "ms", Memory: "MiB"}
+var Units = map[string]string{P50: "ms", P99: "ms", Rate: "/s", Time: "ms", Memory: "MiB", CPU: "ms"}
 
 // Sample is one side of one round: values by name.
 type Sample struct {
