@@ -49,7 +49,7 @@ type Answers struct {
 type Fault struct {
 	Kind  string        `json:"kind"`
 	Times int           `json:"times"`
-	P50   time.Duration `json:"p50"` // from healed to well
+	P50   time.Duration `json:"p50"` // from the round's last healing to well, and a second
 	Max   time.Duration `json:"max"`
 }
 
@@ -111,9 +111,13 @@ func answers(v history.Verb, h *history.History) Answers {
 }
 
 func faults(h *history.History) (out []Fault) {
+	healed := map[int]time.Duration{} // of two faults in a round the one that lasted longer
+	for _, f := range h.Faults {
+		healed[f.Round] = max(healed[f.Round], f.Healed)
+	}
 	took := map[string][]time.Duration{}
 	for _, f := range h.Faults {
-		took[f.Kind] = append(took[f.Kind], f.Calm-f.Healed)
+		took[f.Kind] = append(took[f.Kind], f.Calm-healed[f.Round])
 	}
 	for _, kind := range slices.Sorted(maps.Keys(took)) {
 		out = append(out, Fault{Kind: kind, Times: len(took[kind]), P50: quantile(took[kind], 0.5), Max: quantile(took[kind], 1)})
@@ -154,7 +158,7 @@ func (r *Report) Text(out io.Writer) error {
 			a.Of[history.Refused]+a.Of[history.Malformed], a.P50, a.P99, a.CalmUnknown, a.Calm, a.HTTP)
 	}
 	w.line("")
-	w.line("%-14s %5s  %s", "fault", "times", "until all was well: p50, at most")
+	w.line("%-14s %5s  %s", "fault", "times", "from healed to a second after all was well: p50, at most")
 	for _, f := range r.Faults {
 		w.line("%-14s %5d  %s %s", f.Kind, f.Times, f.P50, f.Max)
 	}
