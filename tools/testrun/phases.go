@@ -85,7 +85,7 @@ func phases() []phase.Phase {
 			// most of the time, for a sandbox or a clock.
 			Tests: []phase.Tests{
 				{Module: "tools", Packages: []string{"./conformance/..."}, Tags: "system", Flags: []string{"-count=1", "-p=1", "-parallel=4"}, Timeout: 30 * time.Minute},
-				{Module: "tools", Packages: []string{"./system/...", "./deploytest/..."}, Tags: "system", Flags: []string{"-count=1", "-p=1"}, Timeout: 30 * time.Minute},
+				{Module: "tools", Packages: []string{"./system/...", "./deploytest/...", "./loadgen/..."}, Tags: "system", Flags: []string{"-count=1", "-p=1"}, Timeout: 30 * time.Minute},
 			},
 		},
 		{

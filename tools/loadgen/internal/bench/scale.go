@@ -26,7 +26,10 @@ var scale = Benchmark{
 	Limit: "as many times what one provisioner makes in the same round",
 	Run: func(ctx context.Context, e *Env) ([]figure.Case, error) {
 		most := scaleSteps[len(scaleSteps)-1]
-		b, err := e.Start(ctx, "scale", stack.Options{Provisioners: most, Settings: []string{fmt.Sprintf("WORKERS=%d", scaleWorkers)}})
+		b, err := e.Start(ctx, "scale", stack.Options{Provisioners: most, Settings: []string{
+			// One tenant is to fill all workers: no turns at the gateway.
+			fmt.Sprintf("WORKERS=%d", scaleWorkers), "COMMANDS_PER_TENANT=0", "COMMANDS_IN_FLIGHT=0",
+		}})
 		if err != nil {
 			return nil, err
 		}
