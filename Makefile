@@ -44,8 +44,8 @@ robustness: $(BIN)/testrun ## random requests and faults, judged by a model; SEE
 openhands: $(BIN)/testrun ## the published OpenHands clients and agent server against a cluster of their own
 	@$(BIN)/testrun -phase openhands
 
-bench: $(BIN)/loadgen ## each figure beside its limit, into .sandbar/bench; RUN=regexp DURATION=10s ROUNDS=5 SANDBOXES=10000
-	@$(BIN)/loadgen -run '$(RUN)' $(if $(DURATION),-duration $(DURATION)) $(if $(ROUNDS),-rounds $(ROUNDS)) $(if $(SANDBOXES),-sandboxes $(SANDBOXES))
+bench: $(BIN)/loadgen ## each figure beside its limit, into .sandbar/bench; RUN=regexp DURATION=10s ROUNDS=5 SANDBOXES=10000 RATE=300
+	@$(BIN)/loadgen -run '$(RUN)' $(if $(DURATION),-duration $(DURATION)) $(if $(ROUNDS),-rounds $(ROUNDS)) $(if $(SANDBOXES),-sandboxes $(SANDBOXES)) $(if $(RATE),-rate $(RATE))
 
 lint: $(LINT) $(HADOLINT) ## golangci-lint in each module, hadolint on the Dockerfiles (a PyPI package)
 	@for m in $(MODULES); do echo "lint $$m"; (cd $$m && $(LINT) run ./...) || exit 1; done

@@ -1,7 +1,7 @@
 // Command loadgen is `make bench`: it measures Sandbar beside its limits and writes
 // .sandbar/bench/report.txt, report.json and plots. docs/performance.md says how.
 //
-//	go run ./loadgen [-run regexp] [-duration 10s] [-rounds 5] [-sandboxes 10000]
+//	go run ./loadgen [-run regexp] [-duration 10s] [-rounds 5] [-sandboxes 10000] [-rate 300]
 package main
 
 import (
@@ -35,6 +35,7 @@ type options struct {
 	duration  time.Duration
 	rounds    int
 	sandboxes int
+	rate      int
 	list      bool
 }
 
@@ -45,12 +46,13 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	flags.DurationVar(&o.duration, "duration", 10*time.Second, "of each measurement")
 	flags.IntVar(&o.rounds, "rounds", 5, "how often each is measured, beside one that does not count")
 	flags.IntVar(&o.sandboxes, "sandboxes", bench.Many, "how many there are where there are many")
+	flags.IntVar(&o.rate, "rate", bench.StartRate, "starts a second of start-stub; two cores do not make the 300 that it is judged at")
 	flags.BoolVar(&o.list, "list", false, "say which benchmarks there are")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
-	if flags.NArg() > 0 || o.duration < time.Second || o.rounds < 1 || o.sandboxes < 10 {
-		return o, errors.New("want -duration of at least 1s, -rounds of at least 1, -sandboxes of at least 10, and nothing else")
+	if flags.NArg() > 0 || o.duration < time.Second || o.rounds < 1 || o.sandboxes < 10 || o.rate < 1 {
+		return o, errors.New("want -duration of at least 1s, -rounds and -rate of at least 1, -sandboxes of at least 10, and nothing else")
 	}
 	return o, nil
 }
@@ -100,7 +102,7 @@ func measure(ctx context.Context, o options, selected []bench.Benchmark, out io.
 		return r, err
 	}
 	defer func() { err = errors.Join(err, lab.Close()) }()
-	e := &bench.Env{Lab: lab, Rounds: o.rounds, Duration: o.duration, Sandboxes: o.sandboxes, Say: say}
+	e := &bench.Env{Lab: lab, Rounds: o.rounds, Duration: o.duration, Sandboxes: o.sandboxes, Rate: o.rate, Say: say}
 	if slices.ContainsFunc(selected, func(b bench.Benchmark) bool { return b.Real }) {
 		var down func() error
 		if e.Cluster, down, err = controlPlane(ctx, root, say); err != nil {

@@ -19,7 +19,7 @@ func TestCommandLine(t *testing.T) {
 		"none matches":       {[]string{"-run", "nothing"}, 2, "", `no benchmark matches "nothing"`},
 		"no regexp":          {[]string{"-run", "("}, 2, "", "-run"},
 		"too short":          {[]string{"-duration", "1ms"}, 2, "", "-duration of at least 1s"},
-		"no round":           {[]string{"-rounds", "0"}, 2, "", "-rounds of at least 1"},
+		"no round":           {[]string{"-rounds", "0"}, 2, "", "-rounds and -rate of at least 1"},
 		"something else":     {[]string{"start"}, 2, "", "nothing else"},
 		"a limit that isn't": {[]string{"limit", "other"}, 1, "", "usage: limit prepared"},
 	} {

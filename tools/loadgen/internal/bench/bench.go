@@ -19,6 +19,7 @@ type Env struct {
 	Rounds    int
 	Duration  time.Duration // of each measurement, where it is a load
 	Sandboxes int           // of those that need many; Many by itself
+	Rate      int           // starts a second; StartRate by itself
 	Cluster   string        // folder of a real control plane; "" where there is none
 	Say       func(format string, a ...any)
 

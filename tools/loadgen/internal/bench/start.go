@@ -14,13 +14,12 @@ import (
 	"github.com/sandbar-io/sandbar/tools/loadgen/internal/limit"
 )
 
-// startRate is far above what a cluster of two cores can make, and below what they
-// can do here.
-const startRate = 300
+// StartRate is ten times what a cluster of two cores can make.
+const StartRate = 300
 
 var startStub = Benchmark{
 	Name:  "start-stub",
-	What:  fmt.Sprintf("POST /start, %d a second, one gateway, one provisioner, a leading watcher, an API server that answers at once", startRate),
+	What:  fmt.Sprintf("POST /start, %d a second, one gateway, one provisioner, a leading watcher, an API server that answers at once", StartRate),
 	Limit: "a JetStream publish with its acknowledgement, the delivery to a consumer and its reply, of that size, at that rate",
 	Run: func(ctx context.Context, e *Env) ([]figure.Case, error) {
 		b, err := e.Start(ctx, "start-stub", stack.Options{})
@@ -48,13 +47,13 @@ var startStub = Benchmark{
 		var n atomic.Int64
 		used := bed.CPU{}
 		rounds, err := figure.Alternate(ctx, e.Rounds,
-			costing(b, used, open(startRate, e.Duration, func(ctx context.Context, _ int) error {
+			costing(b, used, open(float64(e.Rate), e.Duration, func(ctx context.Context, _ int) error {
 				_, err := b.Start(ctx, 0, fmt.Sprintf("start-%d", n.Add(1)))
 				return err
 			})),
-			open(startRate, e.Duration, func(ctx context.Context, _ int) error { return bus.Ask(ctx) }))
+			open(float64(e.Rate), e.Duration, func(ctx context.Context, _ int) error { return bus.Ask(ctx) }))
 		return []figure.Case{{
-			Name: "300/s", Bounds: []figure.Bound{{Value: figure.P50, AtMost: 3}, {Value: figure.P99, AtMost: 5}}, Rounds: rounds,
+			Name: fmt.Sprintf("%d/s", e.Rate), Bounds: []figure.Bound{{Value: figure.P50, AtMost: 3}, {Value: figure.P99, AtMost: 5}}, Rounds: rounds,
 			Note: fmt.Sprintf("%d sandboxes were made; messages of %d and %d bytes; %s", n.Load(), len(body), len(reply), used.Each(int(n.Load()))),
 		}}, err
 	},
