@@ -103,6 +103,11 @@ func (w *world) step(t *testing.T, n int, name string, do func()) {
 	t.Helper()
 	got := w.during(t, do)
 	t.Logf("%s of %d: %s", name, n, got)
+	if name == "read" {
+		// A gateway has no right to these (tools/natsperm): they are the watcher's, who
+		// looks at a pod again when it has run for a while.
+		delete(got.messages, "message read")
+	}
 	per := func(total int) float64 { return float64(total) / float64(n) }
 	all := 0
 	for _, m := range got.messages {

@@ -27,7 +27,7 @@ import (
 )
 
 // quietFor is how long nothing must have been counted for everything to have been.
-const quietFor = time.Second
+const quietFor = 3 * time.Second
 
 // world is a stack of one of each service, beside an API server and a bus on which
 // everything is counted.
