@@ -126,7 +126,10 @@ func startProvisioner(t *testing.T, url string, answer script) *provisioner {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var working sync.WaitGroup
 	consuming, err := cons.Consume(func(m jetstream.Msg) {
+		working.Add(1)
+		defer working.Done()
 		cmd, err := contract.DecodeCommand(m.Subject(), m.Data())
 		if err != nil {
 			t.Errorf("decode: %v", err)
@@ -144,7 +147,7 @@ func startProvisioner(t *testing.T, url string, answer script) *provisioner {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { consuming.Stop(); <-consuming.Closed() })
+	t.Cleanup(func() { consuming.Stop(); <-consuming.Closed(); working.Wait() })
 	return p
 }
 
