@@ -27,17 +27,21 @@ const (
 // everything was stopped, and the last events.
 func (w *world) end(ctx context.Context, tails []*tail) error {
 	w.Log("at rest after %s", w.recorder.Now().Round(time.Second))
-	runs := map[string]bool{} // records
+	const deleted = 6 // nobody's request brings these back
+	if err := w.deletePods(ctx, deleted); err != nil {
+		return err
+	}
+	runs := map[string]history.End{} // by record
 	for tenant := range tenants {
 		for _, session := range allSessions() {
 			for _, g := range w.gateways {
 				if e := w.atRest(ctx, tenant, session, g); e.Status == "running" || e.Status == "error" {
-					runs[sandbox.RecordName(tenantName(tenant), session)] = true
+					runs[sandbox.RecordName(tenantName(tenant), session)] = e
 				}
 			}
 		}
 	}
-	if err := w.idlePods(ctx, runs); err != nil {
+	if err := w.podsAtRest(ctx, runs); err != nil {
 		return err
 	}
 	for tenant := range tenants {
@@ -88,9 +92,10 @@ func (w *world) atRest(ctx context.Context, tenant int, session string, g *gatew
 	return e
 }
 
-// idlePods records pods of sessions that do not run.
-func (w *world) idlePods(ctx context.Context, runs map[string]bool) error {
-	var found []history.Left
+// podsAtRest waits until what runs has one pod and all else none, and records
+// what has not.
+func (w *world) podsAtRest(ctx context.Context, runs map[string]history.End) error {
+	var found []history.Entry
 	err := client.Poll(ctx, 100*time.Millisecond, restLimit, func(ctx context.Context) (string, bool) {
 		pods, err := w.kube.CoreV1().Pods(w.SandboxNamespace).List(ctx, metav1.ListOptions{})
 		if err != nil {
@@ -100,17 +105,24 @@ func (w *world) idlePods(ctx context.Context, runs map[string]bool) error {
 		count := map[string]int{}
 		for i := range pods.Items {
 			record := pods.Items[i].Labels[kube.LabelRecord]
-			if count[record]++; !runs[record] || count[record] > 1 {
-				found = append(found, history.Left{Kind: "Pod of what does not run, or a second one", Name: pods.Items[i].Name})
+			count[record]++
+			if _, ok := runs[record]; !ok || count[record] > 1 {
+				found = append(found, history.Entry{Left: &history.Left{Kind: "Pod of what does not run, or a second one", Name: pods.Items[i].Name}})
 			}
 		}
-		return fmt.Sprintf("%+v", found), len(found) == 0
+		for record, e := range runs {
+			if e.Status == "running" && count[record] == 0 {
+				e.Problem = "it runs, and has no pod"
+				found = append(found, history.Entry{End: &e})
+			}
+		}
+		return fmt.Sprintf("%d sessions have not the pods that they should have", len(found)), len(found) == 0
 	})
 	if err != nil && found == nil {
 		return err
 	}
-	for i := range found {
-		w.recorder.Add(history.Entry{Left: &found[i]})
+	for _, e := range found {
+		w.recorder.Add(e)
 	}
 	return nil
 }

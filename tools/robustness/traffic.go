@@ -59,10 +59,16 @@ func (w *world) change(ctx context.Context, n int) {
 		var all sync.WaitGroup
 		for i := range step.Times {
 			all.Go(func() {
-				w.ask(context.WithoutCancel(ctx), request{
+				r := request{
 					client: fmt.Sprintf("changer-%d", n), gateway: w.gateways[(step.Gateway+i)%len(w.gateways)],
 					tenant: tenant, verb: step.Verb, session: session, id: id,
-				})
+				}
+				if w.ask(context.WithoutCancel(ctx), r).Outcome != history.OK {
+					return
+				}
+				// Another gateway is asked at once whether it is there.
+				r.gateway, r.verb = w.gateways[(step.Gateway+i+1)%len(w.gateways)], history.Session
+				w.ask(context.WithoutCancel(ctx), r)
 			})
 		}
 		all.Wait()
