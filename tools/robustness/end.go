@@ -31,11 +31,12 @@ func (w *world) end(ctx context.Context, tails []*tail) error {
 	if err := w.deletePods(ctx, deleted); err != nil {
 		return err
 	}
-	runs := map[string]history.End{} // by record
+	until := time.Now().Add(restLimit) // for all together
+	runs := map[string]history.End{}   // by record
 	for tenant := range tenants {
 		for _, session := range allSessions() {
 			for _, g := range w.gateways {
-				if e := w.atRest(ctx, tenant, session, g); e.Status == "running" || e.Status == "error" {
+				if e := w.atRest(ctx, tenant, session, g, until); e.Status == "running" || e.Status == "error" {
 					runs[sandbox.RecordName(tenantName(tenant), session)] = e
 				}
 			}
@@ -68,10 +69,11 @@ func (w *world) end(ctx context.Context, tails []*tail) error {
 
 // atRest waits until a gateway shows a session as something that lasts, and
 // records what it shows in the end.
-func (w *world) atRest(ctx context.Context, tenant int, session string, g *gateway) history.End {
+func (w *world) atRest(ctx context.Context, tenant int, session string, g *gateway, until time.Time) history.End {
 	e := history.End{Gateway: g.process(), Tenant: tenantName(tenant), Seen: history.Seen{Session: session}}
 	api := client.NewAPI(w.http, g.url, w.keys[tenant])
-	err := client.Poll(ctx, 50*time.Millisecond, restLimit, func(ctx context.Context) (string, bool) {
+	limit := max(time.Until(until), time.Second)
+	err := client.Poll(ctx, 50*time.Millisecond, limit, func(ctx context.Context) (string, bool) {
 		e.At = w.recorder.Now()
 		r, err := api.Session(ctx, session)
 		switch {
