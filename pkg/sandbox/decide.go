@@ -178,11 +178,11 @@ func joinOrReplace(r *Record, c Command, f Facts, late bool) Effect {
 	return e
 }
 
-// replaced is r under the next incarnation.
+// replaced puts r, which is the caller's own, under the next incarnation.
 func replaced(r *Record, f Facts) *Record {
-	n := advanced(r, f)
-	n.Incarnation++
-	return n
+	advance(r, f)
+	r.Incarnation++
+	return r
 }
 
 func replacesEnding(f Facts) bool { return f.Ending && !f.Omit.Has(OmitReplaceEnding) }
@@ -290,21 +290,20 @@ func accepted(r *Record, c Command, f Facts) *Record {
 
 // changed is r accepted and one generation on.
 func changed(r *Record, c Command, f Facts) *Record {
-	n := advanced(accepted(r, c, f), f)
+	n := accepted(r, c, f)
+	advance(n, f)
 	if c.Bound() {
 		n.Reason = c.Reason
 	}
 	return n
 }
 
-// advanced is r one generation on.
-func advanced(r *Record, f Facts) *Record {
-	n := r.Clone()
-	n.Begun, n.BegunAt = r.Beginning()
+// advance puts n one generation on.
+func advance(n *Record, f Facts) {
+	n.Begun, n.BegunAt = n.Beginning()
 	n.Generation++
 	n.ChangedAt = f.Now
 	n.Reason = ""
-	return n
 }
 
 func refuse(code Code, format string, args ...any) Effect {

@@ -63,7 +63,7 @@ func TestBusyBeforeAnythingIsWritten(t *testing.T) {
 		{running, sandbox.Start, updateRecord},
 		{failed, sandbox.Resume, getPod},
 		{failed, sandbox.Start, updateRecord},
-		{ending, sandbox.Start, listPods},
+		{ending, sandbox.Start, getPod},
 		{paused, sandbox.Resume, getRecord},
 		{paused, sandbox.Resume, getLedger},
 		{paused, sandbox.Resume, swapLedger},

@@ -117,8 +117,10 @@ func (r *Runner) end(ctx context.Context, c sandbox.Command, claim *claim, err e
 func (r *Runner) once(ctx context.Context, rec *sandbox.Record, c sandbox.Command, claim *claim) (Outcome, error) {
 	claim.last = rec
 	facts := sandbox.Facts{Sequence: claim.seq, Now: r.Now(), Omit: r.Omit}
+	var pod *sandbox.Pod
 	if rec != nil && rec.Desired == sandbox.Running && wantsPod(c.Verb) {
-		pod, err := r.Cluster.Pod(ctx, sandbox.PodName(rec.RuntimeID, rec.Incarnation))
+		var err error
+		pod, err = r.Cluster.Pod(ctx, sandbox.PodName(rec.RuntimeID, rec.Incarnation))
 		if err != nil {
 			return Outcome{}, err
 		}
@@ -127,7 +129,7 @@ func (r *Runner) once(ctx context.Context, rec *sandbox.Record, c sandbox.Comman
 	}
 	effect := sandbox.Decide(rec, c, facts)
 	if facts.Ending && effect.Next != nil && c.Verb != sandbox.Reconcile {
-		if err := r.showEnding(ctx, rec); err != nil {
+		if err := r.showEnding(ctx, rec, pod); err != nil {
 			return Outcome{}, err
 		}
 	}
@@ -166,7 +168,7 @@ func (r *Runner) once(ctx context.Context, rec *sandbox.Record, c sandbox.Comman
 		}
 	}
 	wait := roomWait
-	if silent || c.Verb == sandbox.Reconcile { // nobody waits for it, and it comes again
+	if silent { // nobody waits for it, and it comes again
 		wait = 0
 	}
 	out, err := r.settle(ctx, rec, wait)
@@ -248,12 +250,13 @@ func (r *Runner) write(ctx context.Context, rec *sandbox.Record, e sandbox.Effec
 
 // showEnding shows what takes the pod away that is to be replaced: the watcher may
 // not have said it yet, and would not any more.
-func (r *Runner) showEnding(ctx context.Context, rec *sandbox.Record) error {
-	seen, err := r.look(ctx, rec)
-	if err != nil || seen.pod == nil {
-		return err
+func (r *Runner) showEnding(ctx context.Context, rec *sandbox.Record, pod *sandbox.Pod) error {
+	var seen observed
+	if seen.take(rec, pod); seen.pod == nil {
+		return nil // another record's
 	}
-	if _, err = r.show(ctx, rec, seen); errors.Is(err, views.ErrMoved) {
+	_, err := r.show(ctx, rec, seen)
+	if errors.Is(err, views.ErrMoved) {
 		return nil // whoever moved it shows it
 	}
 	return err

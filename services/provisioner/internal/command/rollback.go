@@ -83,26 +83,16 @@ func (r *Runner) rollBackBegun(ctx context.Context, rec *sandbox.Record, cause e
 // tell shows what a sandbox waits for that is to run and gets no pod: the words
 // of the refusal.
 func (r *Runner) tell(ctx context.Context, rec *sandbox.Record, cause error) error {
-	seen, err := r.look(ctx, rec)
+	pods, order, err := r.Cluster.Pods(ctx, rec.Name)
 	if err != nil {
 		return err
 	}
-	seen.refusal = sandbox.MessageOf(cause)
+	seen := observed{order: order, refusal: sandbox.MessageOf(cause)}
+	for i := range pods {
+		seen.take(rec, &pods[i])
+	}
 	if _, err = r.show(ctx, rec, seen); errors.Is(err, views.ErrMoved) {
 		return nil // whoever moved it shows it
 	}
 	return err
-}
-
-// look lists the pods, and changes nothing.
-func (r *Runner) look(ctx context.Context, rec *sandbox.Record) (observed, error) {
-	pods, order, err := r.Cluster.Pods(ctx, rec.Name)
-	if err != nil {
-		return observed{}, err
-	}
-	seen := observed{order: order}
-	for i := range pods {
-		seen.take(rec, &pods[i])
-	}
-	return seen, nil
 }
