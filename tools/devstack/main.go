@@ -10,9 +10,10 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strings"
 	"syscall"
+
+	"github.com/sandbar-io/sandbar/tools/internal/repo"
 )
 
 const usage = `usage: devstack COMMAND
@@ -45,7 +46,7 @@ func command(ctx context.Context, args []string, out io.Writer) error {
 	if len(args) == 0 {
 		return errUsage
 	}
-	root, err := findRoot()
+	root, err := repo.Root()
 	if err != nil {
 		return err
 	}
@@ -90,22 +91,4 @@ func (b bed) upOrDown(ctx context.Context, command string, args []string) error 
 		return b.up(ctx)
 	}
 	return b.down(ctx)
-}
-
-// findRoot is the folder of go.work, from here upwards.
-func findRoot() (string, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", err
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.work")); err == nil {
-			return dir, nil
-		}
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			return "", errors.New("not inside the project: no go.work here or above")
-		}
-		dir = parent
-	}
 }

@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/sandbar-io/sandbar/tools/internal/repo"
 	"github.com/sandbar-io/sandbar/tools/loadgen/internal/bed"
 	"github.com/sandbar-io/sandbar/tools/loadgen/internal/bench"
 	"github.com/sandbar-io/sandbar/tools/loadgen/internal/limit"
@@ -90,7 +91,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 }
 
 func measure(ctx context.Context, o options, selected []bench.Benchmark, out io.Writer) (r report.Report, err error) {
-	root, err := findRoot()
+	root, err := repo.Root()
 	if err != nil {
 		return r, err
 	}
@@ -139,22 +140,4 @@ func one(ctx context.Context, e *bench.Env, b bench.Benchmark) report.Benchmark 
 	}
 	out.Seconds, out.Load1 = time.Since(begin).Seconds(), report.LoadAverage()
 	return out
-}
-
-// findRoot goes up to the folder of go.work.
-func findRoot() (string, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", fmt.Errorf("working directory: %w", err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.work")); err == nil {
-			return dir, nil
-		}
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			return "", errors.New("no go.work above the working directory")
-		}
-		dir = parent
-	}
 }

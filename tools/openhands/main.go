@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/sandbar-io/sandbar/tools/internal/repo"
 	"github.com/sandbar-io/sandbar/tools/openhands/internal/rootfs"
 )
 
@@ -39,7 +40,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 }
 
 func command(ctx context.Context, args []string, out io.Writer) error {
-	repo, err := findRoot()
+	repo, err := repo.Root()
 	if err != nil {
 		return err
 	}
@@ -65,22 +66,4 @@ func command(ctx context.Context, args []string, out io.Writer) error {
 		return cache.Lock(ctx, filepath.Join(repo, "tools", "openhands", "internal", "rootfs", "requirements"), args[1])
 	}
 	return errUsage
-}
-
-// findRoot is the folder of go.work, from here upwards.
-func findRoot() (string, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", err
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.work")); err == nil {
-			return dir, nil
-		}
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			return "", errors.New("not inside the project: no go.work here or above")
-		}
-		dir = parent
-	}
 }

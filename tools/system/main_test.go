@@ -17,6 +17,7 @@ import (
 
 	"github.com/sandbar-io/sandbar/tools/devcluster/cluster"
 	"github.com/sandbar-io/sandbar/tools/devstack/stack"
+	"github.com/sandbar-io/sandbar/tools/internal/repo"
 )
 
 // stacksAtOnce is how many tests run at the same time. They mostly wait: for
@@ -66,7 +67,7 @@ func connect() error {
 	if bed.State, err = cluster.Load(env["CLUSTER_DIR"]); err != nil {
 		return err
 	}
-	if bed.root, err = repository(); err != nil {
+	if bed.root, err = repo.Root(); err != nil {
 		return err
 	}
 	config, err := clientcmd.BuildConfigFromFlags("", bed.Kubeconfig)
@@ -116,21 +117,4 @@ func removeOld(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// repository is the folder above that holds go.work.
-func repository() (string, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", err
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.work")); err == nil {
-			return dir, nil
-		}
-		if dir == filepath.Dir(dir) {
-			return "", errors.New("no go.work above this folder")
-		}
-		dir = filepath.Dir(dir)
-	}
 }

@@ -96,13 +96,13 @@ func TestGatewayDiesBeforeItsAnswer(t *testing.T) {
 		t.Fatalf("the start whose gateway died: %v", err)
 	}
 	thaw()
-	rt, err := r.api(1).Start(t.Context(), body(t, "halfway"))
-	for client.StatusOf(err) == http.StatusServiceUnavailable { // the provisioners are not yet known to be back
-		rt, err = r.api(1).Start(t.Context(), body(t, "halfway"))
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	var rt client.Runtime
+	waitFor(t, "the second start is accepted", func(ctx context.Context) (string, bool) {
+		var err error
+		rt, err = r.api(1).Start(ctx, body(t, "halfway"))
+		// 503: the provisioners are not yet known to be back.
+		return fmt.Sprint(err), client.StatusOf(err) != http.StatusServiceUnavailable
+	})
 	if is := waitStatus(t, r.api(1), "halfway", "running"); is.RuntimeID != rt.RuntimeID {
 		t.Errorf("the second start is told of %s, there is %s", rt.RuntimeID, is.RuntimeID)
 	}

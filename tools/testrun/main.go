@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/sandbar-io/sandbar/tools/internal/repo"
 	"github.com/sandbar-io/sandbar/tools/testrun/internal/conformance"
 	"github.com/sandbar-io/sandbar/tools/testrun/internal/gotest"
 	"github.com/sandbar-io/sandbar/tools/testrun/internal/phase"
@@ -45,7 +46,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		fmt.Fprintln(stderr, "testrun:", err)
 		return 2
 	}
-	root, err := findRoot()
+	root, err := repo.Root()
 	if err != nil {
 		fmt.Fprintln(stderr, "testrun:", err)
 		return 2
@@ -91,22 +92,4 @@ func phaseNames(all []phase.Phase) []string {
 		names = append(names, p.Name)
 	}
 	return names
-}
-
-// findRoot goes up to the folder of go.work.
-func findRoot() (string, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", fmt.Errorf("working directory: %w", err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.work")); err == nil {
-			return dir, nil
-		}
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			return "", fmt.Errorf("no go.work above the working directory")
-		}
-		dir = parent
-	}
 }

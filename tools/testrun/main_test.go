@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sandbar-io/sandbar/tools/internal/repo"
 )
 
 func TestChoose(t *testing.T) {
@@ -34,7 +36,7 @@ func TestChoose(t *testing.T) {
 // TestPhasesCanRun: what nobody notices in the table until the hour when it is needed.
 func TestPhasesCanRun(t *testing.T) {
 	t.Parallel()
-	root, err := findRoot()
+	root, err := repo.Root()
 	if err != nil {
 		t.Fatal(err)
 	}
