@@ -46,8 +46,8 @@ func TestFollowerFollows(t *testing.T) {
 	confirmed(t, f)
 	p := b.put(newView("s", 1))
 	confirmed(t, f)
-	if v, revision := f.Memory().Key(keyOf(p.View)); v == nil || v.Order != 1 || revision != p.Revision {
-		t.Errorf("%+v at %d", v, revision)
+	if v := f.Memory().Key(keyOf(p.View)); v == nil || v.Order != 1 || v.Revision != p.Revision {
+		t.Errorf("%+v", v)
 	}
 	p = b.put(newView("s", 2, status(sandbox.StatusPaused)))
 	confirmed(t, f)
@@ -359,9 +359,9 @@ func TestReadIndexIsExact(t *testing.T) {
 					}
 					continue // a busy machine
 				}
-				got, revision := f.Memory().Key(keyOf(v))
-				if got == nil || got.Order < uint64(i) || revision < p.Revision {
-					t.Errorf("order %d was written at %d, %+v is there at %d", i, p.Revision, got, revision)
+				got := f.Memory().Key(keyOf(v))
+				if got == nil || got.Order < uint64(i) || got.Revision < p.Revision {
+					t.Errorf("order %d was written at %d, %+v is there", i, p.Revision, got)
 				}
 				if i%10 != 9 {
 					continue
@@ -370,7 +370,7 @@ func TestReadIndexIsExact(t *testing.T) {
 					t.Errorf("delete: %v, %v", ok, err)
 				}
 				if f.ReadIndex(t.Context()) == nil {
-					if got, _ := f.Memory().Key(keyOf(v)); got != nil {
+					if got := f.Memory().Key(keyOf(v)); got != nil {
 						t.Errorf("%+v is still there", got)
 					}
 				}

@@ -4,8 +4,11 @@
 package views
 
 import (
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/google/btree"
 
 	"github.com/sandbar-io/sandbar/pkg/contract"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
@@ -15,10 +18,8 @@ import (
 // was on its way does not bring the view back. Longer than any command lives.
 const tombstoneLife = 10 * time.Minute
 
-type entry struct {
-	view     *sandbox.View
-	revision uint64
-}
+// degree of the trees: a node holds up to 63 views.
+const degree = 32
 
 type tombstone struct {
 	revision uint64
@@ -30,10 +31,10 @@ type tombstone struct {
 // concurrently.
 type Memory struct {
 	mu      sync.RWMutex
-	keys    map[string]entry // contract.ViewKey →
-	runtime map[string]string
-	label   map[string]string
-	tenant  map[string]map[string]struct{}
+	keys    map[string]*Seen // contract.ViewKey →
+	runtime map[string]*Seen
+	label   map[string]*Seen
+	tenant  map[string]*btree.BTreeG[*Seen]
 	dead    map[string]tombstone
 }
 
@@ -45,10 +46,10 @@ func NewMemory() *Memory {
 }
 
 func (m *Memory) reset() {
-	m.keys = map[string]entry{}
-	m.runtime = map[string]string{}
-	m.label = map[string]string{}
-	m.tenant = map[string]map[string]struct{}{}
+	m.keys = map[string]*Seen{}
+	m.runtime = map[string]*Seen{}
+	m.label = map[string]*Seen{}
+	m.tenant = map[string]*btree.BTreeG[*Seen]{}
 	m.dead = map[string]tombstone{}
 }
 
@@ -68,22 +69,40 @@ func (m *Memory) merge(v *sandbox.View, revision uint64) bool {
 		}
 		delete(m.dead, key)
 	}
-	if old, ok := m.keys[key]; ok {
-		if c := sandbox.Newer(v, old.view); c < 0 || c == 0 && revision < old.revision {
+	old := m.keys[key]
+	if old != nil {
+		if c := sandbox.Newer(v, old.View); c < 0 || c == 0 && revision < old.Revision {
 			return false
 		}
-		m.unindex(key, old.view)
+		m.unindex(old)
 	}
-	m.keys[key] = entry{v, revision}
-	m.runtime[v.RuntimeID] = key
-	if v.Status != sandbox.StatusStopped {
-		m.label[v.Route.Label] = key
-	}
-	if m.tenant[v.Tenant] == nil {
-		m.tenant[v.Tenant] = map[string]struct{}{}
-	}
-	m.tenant[v.Tenant][key] = struct{}{}
+	m.index(key, &Seen{View: v, Revision: revision})
 	return true
+}
+
+func (m *Memory) index(key string, s *Seen) {
+	m.keys[key] = s
+	m.runtime[s.View.RuntimeID] = s
+	if s.View.Status != sandbox.StatusStopped {
+		m.label[s.View.Route.Label] = s
+	}
+	t := m.tenant[s.View.Tenant]
+	if t == nil {
+		t = btree.NewG(degree, before)
+		m.tenant[s.View.Tenant] = t
+	}
+	t.ReplaceOrInsert(s)
+}
+
+// before orders a tenant's views: the oldest sandbox first.
+func before(a, b *Seen) bool {
+	if n := a.View.CreatedAt.Compare(b.View.CreatedAt); n != 0 {
+		return n < 0
+	}
+	if n := strings.Compare(a.View.RuntimeID, b.View.RuntimeID); n != 0 {
+		return n < 0
+	}
+	return a.View.Record < b.View.Record
 }
 
 // Delete takes a view out that is not newer than the deletion.
@@ -95,26 +114,28 @@ func (m *Memory) Delete(key string, revision uint64, now time.Time) {
 			delete(m.dead, k)
 		}
 	}
-	old, ok := m.keys[key]
-	if ok && old.revision > revision {
+	old := m.keys[key]
+	if old != nil && old.Revision > revision {
 		return
 	}
 	m.dead[key] = tombstone{max(revision, m.dead[key].revision), now}
-	if ok {
-		m.unindex(key, old.view)
+	if old != nil {
+		m.unindex(old)
 		delete(m.keys, key)
 	}
 }
 
-func (m *Memory) unindex(key string, v *sandbox.View) {
-	if m.runtime[v.RuntimeID] == key {
+// unindex leaves what another record has taken since.
+func (m *Memory) unindex(s *Seen) {
+	v := s.View
+	if m.runtime[v.RuntimeID] == s {
 		delete(m.runtime, v.RuntimeID)
 	}
-	if m.label[v.Route.Label] == key {
+	if m.label[v.Route.Label] == s {
 		delete(m.label, v.Route.Label)
 	}
-	delete(m.tenant[v.Tenant], key)
-	if len(m.tenant[v.Tenant]) == 0 {
+	t := m.tenant[v.Tenant]
+	if t.Delete(s); t.Len() == 0 {
 		delete(m.tenant, v.Tenant)
 	}
 }
@@ -134,52 +155,54 @@ func (m *Memory) Replace(next *Memory, position uint64) {
 			m.dead[key] = d
 		}
 	}
-	for _, e := range old {
-		_, there := m.keys[contract.ViewKey(e.view.Tenant, e.view.Record)]
-		if there || e.revision > position {
-			m.merge(e.view, e.revision)
+	for key, s := range old {
+		if m.keys[key] != nil || s.Revision > position {
+			m.merge(s.View, s.Revision)
 		}
 	}
 	next.reset()
 }
 
 // Session is the view of a session, or nil.
-func (m *Memory) Session(tenant, sessionID string) *sandbox.View {
-	v, _ := m.Key(contract.ViewKey(tenant, sandbox.RecordName(tenant, sessionID)))
-	return v
+func (m *Memory) Session(tenant, sessionID string) *Seen {
+	return m.Key(contract.ViewKey(tenant, sandbox.RecordName(tenant, sessionID)))
 }
 
-// Key is the view under a key and its revision, or nil.
-func (m *Memory) Key(key string) (*sandbox.View, uint64) {
+// Key is the view under a key, or nil.
+func (m *Memory) Key(key string) *Seen {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	e := m.keys[key]
-	return e.view, e.revision
+	return m.keys[key]
 }
 
 // Runtime is the view of a runtime id, or nil.
-func (m *Memory) Runtime(runtimeID string) *sandbox.View {
+func (m *Memory) Runtime(runtimeID string) *Seen {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return m.keys[m.runtime[runtimeID]].view
+	return m.runtime[runtimeID]
 }
 
 // Label is the view of the sandbox that is not stopped and has this host label,
 // or nil.
-func (m *Memory) Label(label string) *sandbox.View {
+func (m *Memory) Label(label string) *Seen {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return m.keys[m.label[label]].view
+	return m.label[label]
 }
 
-// Tenant lists a tenant's views, in no order.
-func (m *Memory) Tenant(tenant string) []*sandbox.View {
+// Tenant lists a tenant's views, the oldest sandbox first.
+func (m *Memory) Tenant(tenant string) []*Seen {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	out := make([]*sandbox.View, 0, len(m.tenant[tenant]))
-	for key := range m.tenant[tenant] {
-		out = append(out, m.keys[key].view)
+	t := m.tenant[tenant]
+	if t == nil {
+		return []*Seen{}
 	}
+	out := make([]*Seen, 0, t.Len())
+	t.Ascend(func(s *Seen) bool {
+		out = append(out, s)
+		return true
+	})
 	return out
 }
 

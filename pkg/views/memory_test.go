@@ -45,7 +45,17 @@ func keyOf(v *sandbox.View) string { return contract.ViewKey(v.Tenant, v.Record)
 func generation(n int64) func(*sandbox.View) { return func(v *sandbox.View) { v.Generation = n } }
 
 func ofRuntime(n int) func(*sandbox.View) {
-	return func(v *sandbox.View) { v.RuntimeID, v.Route.Label = runtimeID(n), fmt.Sprint("label-", n) }
+	return func(v *sandbox.View) {
+		v.RuntimeID, v.Route.Label, v.CreatedAt = runtimeID(n), fmt.Sprint("label-", n), born.Add(time.Duration(n)*time.Second)
+	}
+}
+
+// of is the view of what a memory returned, or nil.
+func of(s *views.Seen) *sandbox.View {
+	if s == nil {
+		return nil
+	}
+	return s.View
 }
 
 func status(s sandbox.Status) func(*sandbox.View) { return func(v *sandbox.View) { v.Status = s } }
@@ -81,7 +91,7 @@ func TestMemoryTakesTheNewest(t *testing.T) {
 			if c.taken {
 				want = c.view
 			}
-			if got := m.Session(tenant, "s"); got != want {
+			if got := of(m.Session(tenant, "s")); got != want {
 				t.Errorf("%+v", got)
 			}
 		})
@@ -138,20 +148,20 @@ func TestMemoryIndexes(t *testing.T) {
 	m := views.NewMemory()
 	a := newView("s", 1, ofRuntime(1))
 	m.Merge(a, 1)
-	if m.Runtime(runtimeID(1)) != a || m.Label("label-1") != a || len(m.Tenant(tenant)) != 1 || m.Session(tenant, "s") != a {
+	if of(m.Runtime(runtimeID(1))) != a || of(m.Label("label-1")) != a || len(m.Tenant(tenant)) != 1 || of(m.Session(tenant, "s")) != a {
 		t.Error("not found")
 	}
 	stopped := newView("s", 2, ofRuntime(1), status(sandbox.StatusStopped))
 	m.Merge(stopped, 2)
-	if m.Runtime(runtimeID(1)) != stopped || m.Label("label-1") != nil {
+	if of(m.Runtime(runtimeID(1))) != stopped || m.Label("label-1") != nil {
 		t.Error("a stopped sandbox has a label, or no runtime id")
 	}
 	b := newView("s", 1, ofRuntime(2), generation(1001))
 	m.Merge(b, 3)
-	if m.Runtime(runtimeID(1)) != nil || m.Runtime(runtimeID(2)) != b || m.Label("label-2") != b || m.Len() != 1 {
+	if m.Runtime(runtimeID(1)) != nil || of(m.Runtime(runtimeID(2))) != b || of(m.Label("label-2")) != b || m.Len() != 1 {
 		t.Error("the session's new sandbox did not take the place of the old")
 	}
-	for what, got := range map[string]*sandbox.View{
+	for what, got := range map[string]*views.Seen{
 		"runtime": m.Runtime(""), "label": m.Label(""), "session": m.Session(tenant, "x"), "another tenant's session": m.Session("default", "s"),
 	} {
 		if got != nil {
@@ -174,7 +184,7 @@ func TestMemoryKeepsTheLabelOfTheLiving(t *testing.T) {
 	m.Merge(living, 1)
 	m.Merge(old, 2)
 	m.Delete(keyOf(old), 3, born)
-	if m.Label("shared") != living {
+	if of(m.Label("shared")) != living {
 		t.Error("the living one lost its label")
 	}
 }
@@ -277,23 +287,28 @@ func (m *model) compare(t *testing.T, got *views.Memory) {
 	tenants := map[string]int{}
 	for key, e := range m.views {
 		tenants[e.view.Tenant]++
-		if v, revision := got.Key(key); v != e.view || revision != e.revision {
-			t.Fatalf("%s: %+v at %d, want %+v at %d", key, v, revision, e.view, e.revision)
+		s := got.Key(key)
+		if of(s) != e.view || s.Revision != e.revision {
+			t.Fatalf("%s: %+v, want %+v at %d", key, s, e.view, e.revision)
 		}
-		if got.Session(e.view.Tenant, e.view.SessionID) != e.view || got.Runtime(e.view.RuntimeID) != e.view || !slices.Contains(got.Tenant(e.view.Tenant), e.view) {
+		if got.Session(e.view.Tenant, e.view.SessionID) != s || got.Runtime(e.view.RuntimeID) != s || !slices.Contains(got.Tenant(e.view.Tenant), s) {
 			t.Fatalf("%s is not found by session, runtime id or tenant", key)
 		}
 		want := e.view
 		if want.Status == sandbox.StatusStopped {
 			want = nil
 		}
-		if v := got.Label(e.view.Route.Label); v != want {
+		if v := of(got.Label(e.view.Route.Label)); v != want {
 			t.Fatalf("label %s: %+v", e.view.Route.Label, v)
 		}
 	}
 	for _, name := range []string{tenant, "default", "none"} {
-		if n := len(got.Tenant(name)); n != tenants[name] {
+		l := got.Tenant(name)
+		if n := len(l); n != tenants[name] {
 			t.Fatalf("tenant %s has %d views, want %d", name, n, tenants[name])
+		}
+		if !slices.IsSortedFunc(l, func(a, b *views.Seen) int { return a.CreatedAt.Compare(b.CreatedAt) }) {
+			t.Fatalf("the views of tenant %s are not in the order of their creation", name)
 		}
 	}
 }
@@ -348,7 +363,7 @@ func TestMemoryAgainstTheModel(t *testing.T) {
 			}
 			want.compare(t, got)
 			for id := range used { // what is not shown is not found
-				if v := got.Runtime(id); v != nil && want.views[keyOf(v)].view != v {
+				if v := got.Runtime(id); v != nil && want.views[keyOf(v.View)].view != v.View {
 					t.Fatalf("seed %d: runtime %s leads to %+v", seed, id, v)
 				}
 			}

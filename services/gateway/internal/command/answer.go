@@ -40,7 +40,7 @@ func (s *Sender) answer(c sandbox.Command, m *nats.Msg, log *zap.Logger) (*sandb
 	// What is newer and of the same generation is the same answer, further on.
 	// A later generation is another command's doing, not the answer to this.
 	if n := s.views.Memory().Session(c.Tenant, c.SessionID); n != nil && n.Generation == v.Generation {
-		return n, nil
+		return n.View, nil
 	}
 	return v, nil
 }

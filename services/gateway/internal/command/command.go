@@ -163,7 +163,7 @@ func (s *Sender) settle(ctx context.Context, c sandbox.Command, log *zap.Logger)
 		v = s.views.Memory().Session(c.Tenant, c.SessionID)
 	}
 	if v != nil && v.LastCommand == c.ID {
-		return v, nil
+		return v.View, nil
 	}
 	return nil, unknown(fmt.Errorf("no reply to command %s", c.ID), c.Verb)
 }

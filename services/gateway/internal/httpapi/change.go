@@ -47,12 +47,12 @@ func (a *api) change(verb sandbox.Verb) handler {
 		if err != nil {
 			return nil, err
 		}
-		c.found(v)
+		c.found(v.View)
 		// A runtime id is never used again, so stopped is final, however old
 		// the view may be.
 		if stopped(v) {
 			if verb == sandbox.Stop {
-				return object(v), nil
+				return seen{v}, nil
 			}
 			return nil, sandbox.Errorf(sandbox.CodeNotFound, "runtime %s is stopped", runtimeID)
 		}
@@ -99,7 +99,7 @@ func (a *api) notActive(c *call, runtimeID string) error {
 		return err
 	}
 	v, err := a.byRuntime(c, runtimeID)
-	if err == nil && active(v) {
+	if err == nil && active(v.View) {
 		return sandbox.Errorf(sandbox.CodeConflict, "runtime %s is %s, only one that is paused or failed can be resumed", runtimeID, v.Status)
 	}
 	return err

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sandbar-io/sandbar/pkg/obs"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
+	"github.com/sandbar-io/sandbar/pkg/views"
 )
 
 // maxBatch is ten times what clients ask for at once.
@@ -26,7 +27,7 @@ func (a *api) session(c *call) (any, error) {
 		return nil, err
 	}
 	c.fields = append(c.fields, obs.SessionID(id))
-	look := func() *sandbox.View { return a.Views.Memory().Session(c.key.Tenant, id) }
+	look := func() *views.Seen { return a.Views.Memory().Session(c.key.Tenant, id) }
 	// A session that was stopped may just have been started again by another
 	// gateway: that it is stopped is no more certain than that it is not there.
 	if stopped(look()) {
@@ -39,18 +40,18 @@ func (a *api) session(c *call) (any, error) {
 		return nil, err
 	}
 	a.claim(v)
-	return object(v), nil
+	return seen{v}, nil
 }
 
 // claim says that the sandbox's client knows of it. A list says nothing: it is
 // also how others count.
-func (a *api) claim(v *sandbox.View) {
-	if v != nil && active(v) {
-		a.Claims.Claim(v)
+func (a *api) claim(v *views.Seen) {
+	if v != nil && active(v.View) {
+		a.Claims.Claim(v.View)
 	}
 }
 
-func stopped(v *sandbox.View) bool { return v != nil && v.Status == sandbox.StatusStopped }
+func stopped(v *views.Seen) bool { return v != nil && v.Status == sandbox.StatusStopped }
 
 func (a *api) runtime(c *call) (any, error) {
 	id, err := pathID(c)
@@ -62,13 +63,13 @@ func (a *api) runtime(c *call) (any, error) {
 		return nil, err
 	}
 	a.claim(v)
-	return object(v), nil
+	return seen{v}, nil
 }
 
 // byRuntime is the view of the caller's sandbox of this runtime id; another
 // tenant's is not there.
-func (a *api) byRuntime(c *call, id string) (*sandbox.View, error) {
-	return a.exact(c.r.Context(), func() *sandbox.View {
+func (a *api) byRuntime(c *call, id string) (*views.Seen, error) {
+	return a.exact(c.r.Context(), func() *views.Seen {
 		v := a.Views.Memory().Runtime(id)
 		if v == nil || v.Tenant != c.key.Tenant {
 			return nil
@@ -79,7 +80,7 @@ func (a *api) byRuntime(c *call, id string) (*sandbox.View, error) {
 
 // exact looks into memory, and again after a read index if nothing is there:
 // only then is it certain.
-func (a *api) exact(ctx context.Context, look func() *sandbox.View) (*sandbox.View, error) {
+func (a *api) exact(ctx context.Context, look func() *views.Seen) (*views.Seen, error) {
 	v := look()
 	if v == nil {
 		if err := a.Views.ReadIndex(ctx); err != nil {
@@ -93,7 +94,7 @@ func (a *api) exact(ctx context.Context, look func() *sandbox.View) (*sandbox.Vi
 }
 
 // batch answers by position, null for what is not there.
-func (a *api) batch(c *call) (any, error) {
+func (a *api) sessionsBatch(c *call) (any, error) {
 	query, err := url.ParseQuery(c.r.URL.RawQuery)
 	if err != nil {
 		return nil, sandbox.Errorf(sandbox.CodeInvalid, "the query is malformed")
@@ -113,14 +114,12 @@ func (a *api) batch(c *call) (any, error) {
 }
 
 // sessions looks ids up; certain is false if one is not there or stopped.
-func (a *api) sessions(tenant string, ids []string) (out []*runtimeObject, certain bool) {
-	out, certain = make([]*runtimeObject, len(ids)), true
+func (a *api) sessions(tenant string, ids []string) (out batch, certain bool) {
+	out, certain = make(batch, len(ids)), true
 	for i, id := range ids {
 		v := a.Views.Memory().Session(tenant, id)
-		if v != nil {
-			a.claim(v)
-			out[i] = object(v)
-		}
+		a.claim(v)
+		out[i] = v
 		certain = certain && v != nil && !stopped(v)
 	}
 	return out, certain
@@ -139,14 +138,9 @@ func splitIDs(values []string) []string {
 	return ids
 }
 
-type runtimeList struct {
-	Runtimes []*runtimeObject `json:"runtimes"`
-	Total    int              `json:"total"`
-}
-
 // list shows what runs or is about to: a client counts every element as
 // running.
-func (a *api) list(c *call) (any, error) {
+func (a *api) tenantList(c *call) (any, error) {
 	if err := a.Views.ReadIndex(c.r.Context()); err != nil {
 		s := a.Views.Status()
 		if !s.Ready {
@@ -156,18 +150,8 @@ func (a *api) list(c *call) (any, error) {
 	}
 	all, _ := strconv.ParseBool(c.r.URL.Query().Get("show_all"))
 	found := a.Views.Memory().Tenant(c.key.Tenant)
-	found = slices.DeleteFunc(found, func(v *sandbox.View) bool { return !all && !active(v) })
-	slices.SortFunc(found, func(x, y *sandbox.View) int {
-		if n := x.CreatedAt.Compare(y.CreatedAt); n != 0 {
-			return n
-		}
-		return strings.Compare(x.RuntimeID, y.RuntimeID)
-	})
-	out := runtimeList{Runtimes: make([]*runtimeObject, len(found)), Total: len(found)}
-	for i, v := range found {
-		out.Runtimes[i] = object(v)
-	}
-	return out, nil
+	found = slices.DeleteFunc(found, func(v *views.Seen) bool { return !all && !active(v.View) })
+	return list(found), nil
 }
 
 // pathID is the path's last segment, which travels escaped.

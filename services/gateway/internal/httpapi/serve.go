@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"regexp"
@@ -101,10 +100,9 @@ func (a *api) log(rt route, c *call, status int, err error, took time.Duration) 
 }
 
 func (a *api) write(c *call, status int, body any) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false) // URLs and logs stay readable
-	if err := e.Encode(body); err != nil {
+	b := buffers.Get().(*bytes.Buffer)
+	defer giveBack(b)
+	if err := encode(b, body); err != nil {
 		a.Log.Error("an answer cannot be encoded", zap.Error(err))
 		status = http.StatusInternalServerError
 		b.Reset()

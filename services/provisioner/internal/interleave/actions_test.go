@@ -437,8 +437,9 @@ func (k *walk) gatewayActs(add adder) {
 			}
 			continue
 		}
-		v, rev := g.mem.Key(k.key)
-		if p.View != nil && rev < p.Revision && (v == nil || sandbox.Newer(p.View, v) >= 0) || p.View == nil && v != nil && rev < p.Revision {
+		v := g.mem.Key(k.key)
+		behind := v == nil || v.Revision < p.Revision
+		if behind && p.View != nil && (v == nil || sandbox.Newer(p.View, v.View) >= 0) || behind && p.View == nil && v != nil {
 			add(4, func() error { return k.sync(i) }, "gateway %d catches up", i)
 		}
 	}

@@ -466,7 +466,7 @@ func (k *walk) watchViews() error {
 			}
 		}
 		if v != nil {
-			g.seen = v
+			g.seen = v.View
 		}
 	}
 	return nil

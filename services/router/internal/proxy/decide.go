@@ -7,12 +7,13 @@ import (
 	"strconv"
 
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
+	"github.com/sandbar-io/sandbar/pkg/views"
 )
 
 // Views is the state of all sandboxes.
 type Views interface {
-	Label(label string) *sandbox.View
-	Runtime(runtimeID string) *sandbox.View
+	Label(label string) *views.Seen
+	Runtime(runtimeID string) *views.Seen
 	// ReadIndex returns nil once the two above know all that was known anywhere
 	// when it was called; it takes 250 ms at most.
 	ReadIndex(ctx context.Context) error
@@ -59,11 +60,15 @@ func address(v *sandbox.View, port int) string {
 
 // lookUp finds a view by host label; a runtime id is one in either HOST_LABEL
 // mode, and no session id that looks like one is a label.
-func lookUp(views Views, label string) *sandbox.View {
-	if v := views.Label(label); v != nil || !sandbox.ValidRuntimeID(label) {
-		return v
+func lookUp(known Views, label string) *sandbox.View {
+	s := known.Label(label)
+	if s == nil && sandbox.ValidRuntimeID(label) {
+		s = known.Runtime(label)
 	}
-	return views.Runtime(label)
+	if s == nil {
+		return nil
+	}
+	return s.View
 }
 
 // find returns the view that a request goes to, or its answer. Memory lags by up
