@@ -31,12 +31,18 @@ var kinds = []struct {
 	create func(context.Context, *cluster.Cluster, *sandbox.Record) error
 }{
 	{"Pod", func(ctx context.Context, c *cluster.Cluster, r *sandbox.Record) error {
-		_, err := c.CreatePod(ctx, r)
+		_, err := c.CreatePod(ctx, r, cluster.LookFirst)
 		return err
 	}},
-	{"PersistentVolumeClaim", func(ctx context.Context, c *cluster.Cluster, r *sandbox.Record) error { return c.CreateVolume(ctx, r) }},
-	{"Service", func(ctx context.Context, c *cluster.Cluster, r *sandbox.Record) error { return c.CreateRoute(ctx, r) }},
-	{"Ingress", func(ctx context.Context, c *cluster.Cluster, r *sandbox.Record) error { return c.CreateRoute(ctx, r) }},
+	{"PersistentVolumeClaim", func(ctx context.Context, c *cluster.Cluster, r *sandbox.Record) error {
+		return c.CreateVolume(ctx, r, cluster.LookFirst)
+	}},
+	{"Service", func(ctx context.Context, c *cluster.Cluster, r *sandbox.Record) error {
+		return c.CreateRoute(ctx, r, cluster.LookFirst)
+	}},
+	{"Ingress", func(ctx context.Context, c *cluster.Cluster, r *sandbox.Record) error {
+		return c.CreateRoute(ctx, r, cluster.LookFirst)
+	}},
 }
 
 // find reads the object of a kind that a record has, nil if there is none.
@@ -99,9 +105,9 @@ func TestCreatePodReturnsIt(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "baseline")
 	r := w.record("s")
-	first, err := w.cluster().CreatePod(t.Context(), r)
+	first, err := w.cluster().CreatePod(t.Context(), r, cluster.LookFirst)
 	must(t, err)
-	again, err := w.cluster().CreatePod(t.Context(), r)
+	again, err := w.cluster().CreatePod(t.Context(), r, cluster.LookFirst)
 	must(t, err)
 	read, err := w.cluster().Pod(t.Context(), first.Name)
 	must(t, err)
@@ -224,8 +230,8 @@ func TestRoutingModes(t *testing.T) {
 			cfg.RoutingMode = tt.mode
 			c := cluster.New(w.client, nil, cfg)
 			r := w.record(name)
-			must(t, c.CreateVolume(t.Context(), r))
-			must(t, c.CreateRoute(t.Context(), r))
+			must(t, c.CreateVolume(t.Context(), r, cluster.LookFirst))
+			must(t, c.CreateRoute(t.Context(), r, cluster.LookFirst))
 			all, err := c.Objects(t.Context(), r.Name)
 			must(t, err)
 			var got []string
@@ -250,8 +256,8 @@ func TestNoVolume(t *testing.T) {
 	cfg.WorkspaceSize = resource.Quantity{}
 	c := cluster.New(w.client, nil, inRouterMode(cfg))
 	r := w.record("s")
-	must(t, c.CreateVolume(t.Context(), r))
-	_, err := c.CreatePod(t.Context(), r)
+	must(t, c.CreateVolume(t.Context(), r, cluster.LookFirst))
+	_, err := c.CreatePod(t.Context(), r, cluster.LookFirst)
 	must(t, err)
 	if all, err := c.Objects(t.Context(), r.Name); err != nil || len(all) != 0 {
 		t.Errorf("%v, %v", all, err)
@@ -295,9 +301,9 @@ func TestQuota(t *testing.T) {
 		w.quota(corev1.ResourceList{"pods": resource.MustParse("3"), "persistentvolumeclaims": resource.MustParse("3")})
 		r := w.record("s")
 		for range 5 {
-			_, err := w.cluster().CreatePod(t.Context(), r)
+			_, err := w.cluster().CreatePod(t.Context(), r, cluster.LookFirst)
 			must(t, err)
-			must(t, w.cluster().CreateVolume(t.Context(), r))
+			must(t, w.cluster().CreateVolume(t.Context(), r, cluster.LookFirst))
 		}
 		q, err := w.client.CoreV1().ResourceQuotas(w.ns).Get(t.Context(), "room", metav1.GetOptions{})
 		must(t, err)
@@ -367,7 +373,7 @@ func TestRefused(t *testing.T) {
 			if tt.change != nil {
 				tt.change(r)
 			}
-			_, err := w.cluster().CreatePod(t.Context(), r)
+			_, err := w.cluster().CreatePod(t.Context(), r, cluster.LookFirst)
 			wants(t, err, tt.code, tt.words...)
 			if !cluster.Permanent(err) {
 				t.Error("it is tried again")
@@ -379,7 +385,7 @@ func TestRefused(t *testing.T) {
 		w := newWorld(t, "baseline")
 		cfg := w.config()
 		cfg.RuntimeClass = "no-such-class"
-		_, err := cluster.New(w.client, nil, inRouterMode(cfg)).CreatePod(t.Context(), w.record("s"))
+		_, err := cluster.New(w.client, nil, inRouterMode(cfg)).CreatePod(t.Context(), w.record("s"), cluster.LookFirst)
 		wants(t, err, sandbox.CodeForbidden, `RuntimeClass "no-such-class" not found`)
 	})
 	t.Run("a record that is too large", func(t *testing.T) {
@@ -402,11 +408,11 @@ func TestNotRefused(t *testing.T) {
 	cfg.ServiceAccount = "not-yet"
 	c := cluster.New(w.client, nil, inRouterMode(cfg))
 	r := w.record("s")
-	if _, err := c.CreatePod(t.Context(), r); err == nil || cluster.Permanent(err) {
+	if _, err := c.CreatePod(t.Context(), r, cluster.LookFirst); err == nil || cluster.Permanent(err) {
 		t.Fatalf("%v", err)
 	}
 	w.account("not-yet")
-	w.until("the pod", func() bool { _, err := c.CreatePod(t.Context(), r); return err == nil })
+	w.until("the pod", func() bool { _, err := c.CreatePod(t.Context(), r, cluster.LookFirst); return err == nil })
 }
 
 // Every golden object is taken by the API server in a namespace that enforces

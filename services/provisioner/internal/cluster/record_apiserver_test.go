@@ -261,8 +261,8 @@ func TestEndedAttempt(t *testing.T) {
 	cancel()
 	c := w.cluster()
 	_, err := c.UpdateRecord(ctx, r, r)
-	_, podErr := c.CreatePod(ctx, r)
-	for _, err := range []error{err, podErr, c.CreateVolume(ctx, r), c.DeleteRecord(ctx, r)} {
+	_, podErr := c.CreatePod(ctx, r, cluster.LookFirst)
+	for _, err := range []error{err, podErr, c.CreateVolume(ctx, r, cluster.LookFirst), c.DeleteRecord(ctx, r)} {
 		if !errors.Is(err, context.Canceled) || cluster.Permanent(err) || errors.Is(err, cluster.ErrMoved) {
 			t.Errorf("%v", err)
 		}

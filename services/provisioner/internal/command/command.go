@@ -32,9 +32,9 @@ type Objects interface {
 	Pod(ctx context.Context, name string) (*sandbox.Pod, error)
 	Pods(ctx context.Context, record string) ([]sandbox.Pod, uint64, error)
 	Objects(ctx context.Context, record string) ([]sandbox.Object, error)
-	CreateVolume(ctx context.Context, r *sandbox.Record) error
-	CreatePod(ctx context.Context, r *sandbox.Record) (*sandbox.Pod, error)
-	CreateRoute(ctx context.Context, r *sandbox.Record) error
+	CreateVolume(ctx context.Context, r *sandbox.Record, look cluster.Look) error
+	CreatePod(ctx context.Context, r *sandbox.Record, look cluster.Look) (*sandbox.Pod, error)
+	CreateRoute(ctx context.Context, r *sandbox.Record, look cluster.Look) error
 	DeletePod(ctx context.Context, p *sandbox.Pod) error
 	DeleteObject(ctx context.Context, o *sandbox.Object) error
 }
@@ -73,6 +73,8 @@ type Outcome struct {
 	Revision uint64
 	// Record is the record as it was converged last; nil where there is none.
 	Record *sandbox.Record
+	// Unmoved: after that the record was read, and was still the same.
+	Unmoved bool
 	// Silent: a watcher's command, nobody waits.
 	Silent bool
 }
@@ -144,6 +146,7 @@ func (r *Runner) once(ctx context.Context, rec *sandbox.Record, c sandbox.Comman
 		return Outcome{Silent: true}, r.purge(ctx, rec)
 	}
 	var before *sandbox.Record
+	var named names
 	if effect.Next != nil {
 		if !facts.Ending && specChanged(rec, effect.Next) {
 			if err := r.Cluster.Check(&effect.Next.Spec); err != nil {
@@ -161,6 +164,7 @@ func (r *Runner) once(ctx context.Context, rec *sandbox.Record, c sandbox.Comman
 		failpoint.Hit("provisioner/after-record")
 		before, rec = rec, next
 		claim.last, claim.wrote = rec, true
+		named = newNames(before, rec)
 	}
 	if !r.Omit.Has(sandbox.OmitReleaseLast) {
 		if err := r.leave(ctx, before, rec); err != nil {
@@ -171,7 +175,7 @@ func (r *Runner) once(ctx context.Context, rec *sandbox.Record, c sandbox.Comman
 	if silent { // nobody waits for it, and it comes again
 		wait = 0
 	}
-	out, err := r.settle(ctx, rec, wait)
+	out, err := r.settle(ctx, rec, named, wait)
 	if err != nil && cluster.Permanent(err) && wantsPod(c.Verb) {
 		switch {
 		case c.Verb == sandbox.Reconcile: // the watcher asks again, as long as it is needed
@@ -255,7 +259,7 @@ func (r *Runner) showEnding(ctx context.Context, rec *sandbox.Record, pod *sandb
 	if seen.take(rec, pod); seen.pod == nil {
 		return nil // another record's
 	}
-	_, err := r.show(ctx, rec, seen)
+	_, _, err := r.show(ctx, rec, seen)
 	if errors.Is(err, views.ErrMoved) {
 		return nil // whoever moved it shows it
 	}
@@ -264,15 +268,15 @@ func (r *Runner) showEnding(ctx context.Context, rec *sandbox.Record, pod *sandb
 
 // settle converges and writes the view, again as long as the record moves. Room
 // is waited for so long.
-func (r *Runner) settle(ctx context.Context, rec *sandbox.Record, wait time.Duration) (Outcome, error) {
+func (r *Runner) settle(ctx context.Context, rec *sandbox.Record, named names, wait time.Duration) (Outcome, error) {
 	for range rounds {
-		seen, err := r.converge(ctx, rec, wait)
+		seen, err := r.converge(ctx, rec, named, wait)
 		if err != nil {
 			return Outcome{Record: rec}, err
 		}
-		present, err := r.show(ctx, rec, seen)
+		present, unmoved, err := r.show(ctx, rec, seen)
 		if err == nil {
-			return Outcome{View: present.View, Revision: present.Revision, Record: rec}, nil
+			return Outcome{View: present.View, Revision: present.Revision, Record: rec, Unmoved: unmoved}, nil
 		}
 		if !errors.Is(err, views.ErrMoved) {
 			return Outcome{Record: rec}, err
@@ -283,13 +287,16 @@ func (r *Runner) settle(ctx context.Context, rec *sandbox.Record, wait time.Dura
 		if rec == nil {
 			return Outcome{Err: sandbox.Errorf(sandbox.CodeOvertaken, "overtaken by a later command")}, nil
 		}
+		named = names{}
 	}
 	return Outcome{}, fmt.Errorf("record %s moved %d times in a row", rec.Name, rounds)
 }
 
-func (r *Runner) show(ctx context.Context, rec *sandbox.Record, seen observed) (views.Present, error) {
+// show writes the view. It reports whether it found the record unmoved meanwhile:
+// an absent key costs that look.
+func (r *Runner) show(ctx context.Context, rec *sandbox.Record, seen observed) (_ views.Present, unmoved bool, _ error) {
 	now := r.Now()
-	return r.Views.Put(ctx, contract.ViewKey(rec.Tenant, rec.Name), views.Source{
+	present, err := r.Views.Put(ctx, contract.ViewKey(rec.Tenant, rec.Name), views.Source{
 		Observe: func(prev *sandbox.View) sandbox.View {
 			v, _ := sandbox.Observe(rec, seen.pod, prev, seen.order, r.Policy, now)
 			v.Refused(seen.refusal)
@@ -297,15 +304,21 @@ func (r *Runner) show(ctx context.Context, rec *sandbox.Record, seen observed) (
 		},
 		Live: func(ctx context.Context) (bool, error) {
 			live, err := r.Cluster.Record(ctx, rec.Name)
+			unmoved = live != nil && live.UID == rec.UID && live.ResourceVersion == rec.ResourceVersion
 			return live != nil && live.UID == rec.UID && live.Generation == rec.Generation, err
 		},
 		Born: rec.CreatedAt,
 	}, now)
+	return present, unmoved, err
 }
 
-// Follow converges again if the record moved since the outcome was made. It is
-// called after the reply and before the ack: whoever moved it may have died.
+// Follow converges again if the record moved since it was converged: whoever moved
+// it may have looked before this one's last object was there. It is called after
+// the reply and before the ack.
 func (r *Runner) Follow(ctx context.Context, out Outcome) error {
+	if out.Unmoved {
+		return nil // whoever moves it later sees all that was made
+	}
 	rec := out.Record
 	for range rounds {
 		if rec == nil {
@@ -318,12 +331,15 @@ func (r *Runner) Follow(ctx context.Context, out Outcome) error {
 		if live == nil || live.ResourceVersion == rec.ResourceVersion {
 			return nil
 		}
-		next, err := r.settle(ctx, live, 0)
+		next, err := r.settle(ctx, live, names{}, 0)
 		if cluster.Permanent(err) {
 			return nil // whoever moved it tells it, and takes it back where that is to be
 		}
 		if err != nil {
 			return err
+		}
+		if next.Unmoved {
+			return nil
 		}
 		rec = next.Record
 	}
@@ -333,7 +349,7 @@ func (r *Runner) Follow(ctx context.Context, out Outcome) error {
 // purge removes a record that has nothing left. The watcher asks again while
 // pods are still ending: their keys stand in it.
 func (r *Runner) purge(ctx context.Context, rec *sandbox.Record) error {
-	seen, err := r.converge(ctx, rec, 0)
+	seen, err := r.converge(ctx, rec, names{}, 0)
 	if err != nil {
 		return err
 	}

@@ -569,7 +569,8 @@ func TestFollow(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := newBench(t)
-			out := b.do(sandbox.Start)
+			b.do(sandbox.Start)
+			out := b.do(sandbox.Start) // its view is there: the record was not read once more
 			b.forget()
 			tt.then(b)
 			err := b.Follow(t.Context(), out)
@@ -582,6 +583,17 @@ func TestFollow(t *testing.T) {
 			}
 		})
 	}
+	// The first view is written only after a look at the record, and that came after
+	// the last object.
+	t.Run("of the first view", func(t *testing.T) {
+		t.Parallel()
+		b := newBench(t)
+		out := b.do(sandbox.Start)
+		b.forget()
+		if err := b.Follow(t.Context(), out); err != nil || len(b.calls) != 0 {
+			t.Errorf("%v, %v", err, b.calls)
+		}
+	})
 	t.Run("an outcome without a record", func(t *testing.T) {
 		t.Parallel()
 		b := newBench(t)
@@ -614,7 +626,7 @@ func TestBoundCommands(t *testing.T) {
 		"reconcile, a pod too many": {paused, sandbox.Reconcile, func(b *bench, _ *sandbox.Command) {
 			r := b.record()
 			r.Generation--
-			_, _ = b.CreatePod(b.t.Context(), r)
+			_, _ = b.CreatePod(b.t.Context(), r, cluster.LookFirst)
 		}, "paused 1, 0 pods, 2 objects, paused", false},
 		"reconcile, the pod is ending": {ending, sandbox.Reconcile, nil, "running 2, 2 pods, 2 objects, starting", false},
 		"reconcile, another record's pod has the name": {running, sandbox.Reconcile, func(b *bench, _ *sandbox.Command) {
@@ -685,7 +697,7 @@ func TestPurgeWaitsForPods(t *testing.T) {
 	}
 	clear(b.pods)
 	// Another record's pod is the collector's and holds up nothing.
-	_, _ = b.CreatePod(t.Context(), &sandbox.Record{Name: recordName, UID: "other", RuntimeID: "x", Incarnation: 1})
+	_, _ = b.CreatePod(t.Context(), &sandbox.Record{Name: recordName, UID: "other", RuntimeID: "x", Incarnation: 1}, cluster.LookFirst)
 	if out, err := b.Run(t.Context(), c, 1); err != nil || out.Err != nil {
 		t.Fatalf("%v, %+v", err, out)
 	}
@@ -715,10 +727,10 @@ func TestCleanLeavesOthersAlone(t *testing.T) {
 			b := inSituation(t, running)
 			other := b.record()
 			change(other)
-			if _, err := b.CreatePod(t.Context(), other); err != nil {
+			if _, err := b.CreatePod(t.Context(), other, cluster.LookFirst); err != nil {
 				t.Fatal(err)
 			}
-			if err := b.CreateVolume(t.Context(), other); err != nil {
+			if err := b.CreateVolume(t.Context(), other, cluster.LookFirst); err != nil {
 				t.Fatal(err)
 			}
 			b.do(sandbox.Stop)

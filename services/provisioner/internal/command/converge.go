@@ -40,14 +40,31 @@ const (
 	roomWait = 5 * time.Second
 )
 
+// names says which names an attempt has given by the write that it converges: of
+// these there can be nothing yet, so that nobody has to look. Only another worker
+// that converges the same record may be faster.
+type names struct {
+	newSandbox bool // the runtime id, and so those of volume and route
+	newPod     bool
+}
+
+func newNames(before, written *sandbox.Record) names {
+	n := names{newSandbox: before == nil || before.RuntimeID != written.RuntimeID}
+	n.newPod = n.newSandbox || before.Incarnation != written.Incarnation
+	return n
+}
+
+func (n names) ofSandbox() cluster.Look { return cluster.Look(!n.newSandbox) }
+func (n names) ofPod() cluster.Look     { return cluster.Look(!n.newPod) }
+
 // converge makes the objects follow the record: it creates what is wanted and
 // deletes what is not. It is the only code that touches pods, volumes, Services
 // and routes.
-func (r *Runner) converge(ctx context.Context, rec *sandbox.Record, wait time.Duration) (observed, error) {
+func (r *Runner) converge(ctx context.Context, rec *sandbox.Record, named names, wait time.Duration) (observed, error) {
 	var created *sandbox.Pod
 	if rec.Desired == sandbox.Running {
 		var err error
-		created, err = r.create(ctx, rec)
+		created, err = r.create(ctx, rec, named)
 		if sandbox.CodeOf(err) == sandbox.CodeQuota && rec.Incarnation > 1 {
 			created, err = r.replace(ctx, rec, err, wait)
 		}
@@ -66,20 +83,20 @@ func (r *Runner) converge(ctx context.Context, rec *sandbox.Record, wait time.Du
 // create makes volume, pod and route at the same time. The pod is nil where one
 // that is ending has its name: that may never be over, and the watcher asks for
 // the next incarnation.
-func (r *Runner) create(ctx context.Context, rec *sandbox.Record) (*sandbox.Pod, error) {
+func (r *Runner) create(ctx context.Context, rec *sandbox.Record, named names) (*sandbox.Pod, error) {
 	var pod *sandbox.Pod
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		defer failpoint.Hit("provisioner/after-volume")
-		return untilEnded(gctx, func() error { return r.Cluster.CreateVolume(gctx, rec) })
+		return untilEnded(gctx, func() error { return r.Cluster.CreateVolume(gctx, rec, named.ofSandbox()) })
 	})
 	g.Go(func() error {
 		defer failpoint.Hit("provisioner/after-route")
-		return untilEnded(gctx, func() error { return r.Cluster.CreateRoute(gctx, rec) })
+		return untilEnded(gctx, func() error { return r.Cluster.CreateRoute(gctx, rec, named.ofSandbox()) })
 	})
 	g.Go(func() (err error) {
 		defer failpoint.Hit("provisioner/after-pod")
-		pod, err = r.Cluster.CreatePod(gctx, rec)
+		pod, err = r.Cluster.CreatePod(gctx, rec, named.ofPod())
 		if errors.Is(err, cluster.ErrEnding) {
 			return nil
 		}
@@ -103,7 +120,7 @@ func (r *Runner) replace(ctx context.Context, rec *sandbox.Record, refusal error
 		if err != nil {
 			return nil, err
 		}
-		pod, err := r.create(ctx, rec)
+		pod, err := r.create(ctx, rec, names{})
 		if sandbox.CodeOf(err) != sandbox.CodeQuota || left.pods == 0 {
 			return pod, err
 		}

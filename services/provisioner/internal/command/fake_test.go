@@ -61,6 +61,7 @@ type fake struct {
 
 	calls  []string
 	count  map[string]int
+	looked int              // looks before a create
 	before map[string]fault // nothing was done
 	after  map[string]fault // it was done, and the answer is lost
 	linger bool             // a deleted pod goes on ending
@@ -222,11 +223,21 @@ func (f *fake) Objects(ctx context.Context, _ string) (out []sandbox.Object, err
 	return out, err
 }
 
-func (f *fake) CreateVolume(ctx context.Context, r *sandbox.Record) error {
+// looks counts what a create asks for before it creates.
+func (f *fake) looks(look cluster.Look) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if look == cluster.LookFirst {
+		f.looked++
+	}
+}
+
+func (f *fake) CreateVolume(ctx context.Context, r *sandbox.Record, look cluster.Look) error {
+	f.looks(look)
 	return f.call(ctx, createVolume, r.RuntimeID, func() error { return f.object(r, "PersistentVolumeClaim") })
 }
 
-func (f *fake) CreateRoute(ctx context.Context, r *sandbox.Record) error {
+func (f *fake) CreateRoute(ctx context.Context, r *sandbox.Record, _ cluster.Look) error {
 	return f.call(ctx, createRoute, r.RuntimeID, func() error { return f.object(r, "Ingress") })
 }
 
@@ -245,7 +256,8 @@ func (f *fake) object(r *sandbox.Record, kind string) error {
 	return nil
 }
 
-func (f *fake) CreatePod(ctx context.Context, r *sandbox.Record) (out *sandbox.Pod, err error) {
+func (f *fake) CreatePod(ctx context.Context, r *sandbox.Record, look cluster.Look) (out *sandbox.Pod, err error) {
+	f.looks(look)
 	err = f.call(ctx, createPod, sandbox.PodName(r.RuntimeID, r.Incarnation), func() (err error) {
 		out, err = f.create(r)
 		return err
@@ -352,6 +364,7 @@ func (f *fake) forget() {
 	defer f.mu.Unlock()
 	f.calls = nil
 	clear(f.count)
+	f.looked = 0
 	clear(f.before)
 	clear(f.after)
 }

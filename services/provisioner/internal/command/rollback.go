@@ -35,7 +35,7 @@ func (r *Runner) rollBack(ctx context.Context, before, rec *sandbox.Record, caus
 			if err := r.release(ctx, next); err != nil {
 				return Outcome{}, err
 			}
-			out, err := r.settle(ctx, next, 0)
+			out, err := r.settle(ctx, next, names{}, 0)
 			if err != nil {
 				return Outcome{}, err
 			}
@@ -91,7 +91,7 @@ func (r *Runner) tell(ctx context.Context, rec *sandbox.Record, cause error) err
 	for i := range pods {
 		seen.take(rec, &pods[i])
 	}
-	if _, err = r.show(ctx, rec, seen); errors.Is(err, views.ErrMoved) {
+	if _, _, err = r.show(ctx, rec, seen); errors.Is(err, views.ErrMoved) {
 		return nil // whoever moved it shows it
 	}
 	return err

@@ -165,14 +165,14 @@ func (g *gatedCluster) Objects(ctx context.Context, record string) (out []sandbo
 	return out, err
 }
 
-func (g *gatedCluster) CreateVolume(ctx context.Context, r *sandbox.Record) error {
+func (g *gatedCluster) CreateVolume(ctx context.Context, r *sandbox.Record, look cluster.Look) error {
 	defer func() { g.volumes <- struct{}{} }()
-	return g.a.call("creates the volume", func() error { return g.Cluster.CreateVolume(ctx, r) })
+	return g.a.call("creates the volume", func() error { return g.Cluster.CreateVolume(ctx, r, look) })
 }
 
-func (g *gatedCluster) CreatePod(ctx context.Context, r *sandbox.Record) (out *sandbox.Pod, err error) {
+func (g *gatedCluster) CreatePod(ctx context.Context, r *sandbox.Record, look cluster.Look) (out *sandbox.Pod, err error) {
 	<-g.volumes
-	err = g.a.call("creates the pod", func() error { out, err = g.Cluster.CreatePod(ctx, r); return err })
+	err = g.a.call("creates the pod", func() error { out, err = g.Cluster.CreatePod(ctx, r, look); return err })
 	if errors.Is(err, cluster.ErrEnding) {
 		g.volumes <- struct{}{} // it will be tried again
 	}
