@@ -2,6 +2,7 @@ package observer
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/sandbar-io/sandbar/pkg/failpoint"
@@ -32,10 +33,18 @@ func (o *Observer) observe(ctx context.Context, key string, seen podwatch.Seen, 
 			again = at
 			return keep(prev, v, known)
 		},
-		Live:      func(ctx context.Context) (bool, error) { return o.isLive(ctx, r) },
+		Live: func(ctx context.Context) (bool, error) {
+			if m.young(r, now) {
+				return false, errYoung
+			}
+			return o.isLive(ctx, r)
+		},
 		Born:      r.CreatedAt,
 		Published: func(t sandbox.Transition) bool { return o.events.Published(r.Tenant, t) },
 	}, now)
+	if errors.Is(err, errYoung) {
+		return m.since.Add(firstShown), nil
+	}
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -54,6 +63,9 @@ func (o *Observer) observe(ctx context.Context, key string, seen podwatch.Seen, 
 	clocks, err := o.clocks(ctx, key, r, pod, p.View, m)
 	return earlier(again, earlier(next, clocks)), err
 }
+
+// errYoung: the provisioner that has just made the record will show it.
+var errYoung = errors.New("the record was made just now")
 
 // keep keeps what the view has and the watcher cannot know better: logs that
 // could not be read now, and the last command of a record whose generation did

@@ -43,6 +43,17 @@ func (o *Observer) memory(key string, r *sandbox.Record, pod *sandbox.Pod, now t
 	return m
 }
 
+// firstShown is how long a new record is left to the provisioner that made it: it
+// writes the first view as soon as the pod is made. One more writer of that would
+// cost a look at the API server and a conflict.
+const firstShown = time.Second
+
+// young goes by two clocks, the API server's and our own, so that neither can make
+// a record young for long. The former counts whole seconds.
+func (m *memory) young(r *sandbox.Record, now time.Time) bool {
+	return now.Sub(m.since) < firstShown && now.Sub(r.CreatedAt) < firstShown+time.Second
+}
+
 // replaceAfter is how long a pod must have been ending until another takes its
 // place: longer each time, for who takes all of them away will take the next one
 // too.
