@@ -1,10 +1,12 @@
 // Command natsserver runs a NATS server with a configuration file, for the
-// development stack and the tests.
+// development stack and the tests. Where NATS_MONITOR_PORT is set, it tells its own
+// figures there, on the loopback only.
 package main
 
 import (
 	"fmt"
 	"os"
+	"strconv"
 
 	"github.com/nats-io/nats-server/v2/server"
 )
@@ -20,6 +22,13 @@ func run(args []string) int {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "natsserver:", err)
 		return 1
+	}
+	if port := os.Getenv("NATS_MONITOR_PORT"); port != "" {
+		opts.HTTPHost = "127.0.0.1"
+		if opts.HTTPPort, err = strconv.Atoi(port); err != nil {
+			fmt.Fprintf(os.Stderr, "natsserver: NATS_MONITOR_PORT=%q is not a number\n", port)
+			return 2
+		}
 	}
 	s, err := server.NewServer(opts)
 	if err != nil {

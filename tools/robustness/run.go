@@ -13,6 +13,7 @@ import (
 	"github.com/sandbar-io/sandbar/tools/robustness/internal/history"
 	"github.com/sandbar-io/sandbar/tools/robustness/internal/plan"
 	"github.com/sandbar-io/sandbar/tools/robustness/internal/report"
+	"github.com/sandbar-io/sandbar/tools/robustness/internal/soak"
 )
 
 // Options say what to run.
@@ -69,7 +70,7 @@ func Run(ctx context.Context, o Options) (found *report.Report, err error) {
 	if err != nil {
 		return nil, err
 	}
-	found = report.New(o.Seed, h, check.History(h))
+	found = report.New(o.Seed, h, check.History(h), soak.Judge(h.Samples))
 	return found, save(o.Dir, found)
 }
 
@@ -123,6 +124,7 @@ func (w *world) faults(ctx context.Context) error {
 	if err := w.well(ctx, time.Now()); err != nil {
 		return fmt.Errorf("before any fault: %w", err)
 	}
+	w.sample(ctx)
 	for n := 1; w.recorder.Now() < w.Duration; n++ {
 		r := rounds.Next()
 		if err := w.round(ctx, n, r); err != nil {
@@ -132,6 +134,7 @@ func (w *world) faults(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+		w.sample(ctx)
 	}
 	return nil
 }

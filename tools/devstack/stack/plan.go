@@ -15,6 +15,9 @@ func (s *Stack) plan(ctx context.Context, client kubernetes.Interface) error {
 	if s.NATSPort, err = port(s.NATSPort, 0); err != nil {
 		return err
 	}
+	if s.NATSMonitor, err = port(s.NATSMonitor, 0); err != nil {
+		return err
+	}
 	s.NATSURL = "nats://127.0.0.1:" + strconv.Itoa(s.NATSPort)
 	kubeconfigs := map[string]string{}
 	for _, account := range []string{"provisioner", "watcher"} {

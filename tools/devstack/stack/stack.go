@@ -27,6 +27,9 @@ type Stack struct {
 	Secrets  Secrets             `json:"-"`
 	Services map[string]*Service // by instance name: gateway-0
 	NATSURL  string
+	// NATSMonitor is where the NATS server tells its own figures, a port of the
+	// loopback.
+	NATSMonitor int
 
 	table process.Table
 }
@@ -161,6 +164,7 @@ func compile(ctx context.Context, module, pkg, program string, failpoints bool) 
 func (s *Stack) StartNATS(ctx context.Context) error {
 	env := []string{
 		"NATS_HOST=127.0.0.1", "NATS_PORT=" + strconv.Itoa(s.NATSPort), "NATS_STORE_DIR=" + s.natsStore(),
+		"NATS_MONITOR_PORT=" + strconv.Itoa(s.NATSMonitor),
 	}
 	for _, u := range Users {
 		env = append(env, "NATS_"+strings.ToUpper(u)+"_PASSWORD="+s.Secrets.NATS[u])

@@ -23,6 +23,7 @@ const (
 	Once      = "every event once and in order"
 	Ends      = "what was started ends ready, failed with a reason, or stopped"
 	Answers   = "answers can be read and fit the request"
+	Flat      = "what processes hold stays flat"
 	Recovers  = "all services are well again after a fault"
 )
 

@@ -125,6 +125,31 @@ type Pulse struct {
 	What string        `json:"what"`
 }
 
+// Sample is what one process holds at a quiet point: no fault is under way, traffic
+// goes on.
+type Sample struct {
+	At   time.Duration `json:"at"`
+	Kind string        `json:"kind"` // gateway
+	Name string        `json:"name"` // gateway-0
+	Pid  int           `json:"pid"`
+	Age  time.Duration `json:"age"` // of the process
+	// Figures are what it holds, by what that is.
+	Figures map[Figure]int64 `json:"figures"`
+}
+
+// Figure is what a process may hold too much of.
+type Figure string
+
+// The figures. The last three are the NATS server's alone.
+const (
+	Goroutines    Figure = "goroutines"
+	Memory        Figure = "memory" // resident, bytes
+	Files         Figure = "files"  // open file descriptors
+	Connections   Figure = "connections"
+	Subscriptions Figure = "subscriptions"
+	Consumers     Figure = "consumers" // of all streams
+)
+
 // End is what a session is once all faults are over, on one gateway.
 type End struct {
 	At      time.Duration `json:"at"`
@@ -149,5 +174,7 @@ type History struct {
 	Faults []Fault
 	Pulses []Pulse
 	Ends   []End
+	// Samples are in the order in which they were taken.
+	Samples []Sample
 	Left   []Left
 }

@@ -19,6 +19,8 @@ type Entry struct {
 	Pulse *Pulse `json:"pulse,omitempty"`
 	End   *End   `json:"end,omitempty"`
 	Left  *Left  `json:"left,omitempty"`
+
+	Sample *Sample `json:"sample,omitempty"`
 }
 
 // Recorder collects a history and writes each entry as a line of JSON. Many may
@@ -74,6 +76,8 @@ func (h *History) Add(e Entry) {
 		h.Pulses = append(h.Pulses, *e.Pulse)
 	case e.End != nil:
 		h.Ends = append(h.Ends, *e.End)
+	case e.Sample != nil:
+		h.Samples = append(h.Samples, *e.Sample)
 	case e.Left != nil:
 		h.Left = append(h.Left, *e.Left)
 	}

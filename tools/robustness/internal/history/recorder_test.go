@@ -22,6 +22,7 @@ func TestHistoryIsReadAsWritten(t *testing.T) {
 		{Fault: &history.Fault{Kind: "kill", Round: 1}},
 		{Pulse: &history.Pulse{Late: 30}},
 		{End: &history.End{Tenant: "default", Seen: history.Seen{Session: "s", Status: "running"}}},
+		{Sample: &history.Sample{Kind: "gateway", Name: "gateway-0", Figures: map[history.Figure]int64{history.Goroutines: 40}}},
 		{Left: &history.Left{Kind: "Pod", Name: "p"}},
 	} {
 		r.Add(e)

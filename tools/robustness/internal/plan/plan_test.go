@@ -47,6 +47,31 @@ func TestASeedRepeatsThePlan(t *testing.T) {
 	}
 }
 
+// TestSparedAreNotEnded: all else happens to them.
+func TestSparedAreNotEnded(t *testing.T) {
+	t.Parallel()
+	spared := targets
+	spared.Spared = []string{"provisioner-0", "gateway-0"}
+	rounds := plan.NewRounds(3, spared)
+	froze := false
+	for range 300 {
+		for _, f := range rounds.Next().Faults {
+			if !slices.Contains(spared.Spared, f.Target) {
+				continue
+			}
+			switch f.Kind {
+			case plan.Kill, plan.Restart, plan.Crash:
+				t.Fatalf("%+v ends one that is spared", f)
+			case plan.Freeze:
+				froze = true
+			}
+		}
+	}
+	if !froze {
+		t.Error("the spared are never frozen")
+	}
+}
+
 func TestClientsDoTheirOwn(t *testing.T) {
 	t.Parallel()
 	seen := map[history.Verb]int{}

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/sandbar-io/sandbar/tools/robustness/internal/check"
@@ -37,6 +38,7 @@ var Kinds = []Kind{
 type Targets struct {
 	Services []string // all processes
 	Proxied  []string // those that reach NATS through a proxy
+	Spared   []string // those that no fault ends: they live as long as the run
 	// Points are the failpoints, by the kind of service.
 	Points map[string][]string
 }
@@ -95,7 +97,7 @@ func (r *Rounds) fault(k Kind) Fault {
 	f := Fault{Kind: k, Nth: 1 + r.random.IntN(3), Hold: r.between(200, 4000)}
 	switch k {
 	case Kill, Restart:
-		f.Target = r.of(r.targets.Services)
+		f.Target = r.of(r.targets.mortal())
 	case Freeze:
 		f.Target = r.of(r.targets.Services)
 		f.Hold = r.between(1000, 9000) // a leader's lease may end meanwhile
@@ -120,8 +122,17 @@ func (r *Rounds) fault(k Kind) Fault {
 }
 
 func (t Targets) crashing() (out []string) {
-	for _, s := range t.Services {
+	for _, s := range t.mortal() {
 		if len(t.Points[KindOf(s)]) > 0 {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+func (t Targets) mortal() (out []string) {
+	for _, s := range t.Services {
+		if !slices.Contains(t.Spared, s) {
 			out = append(out, s)
 		}
 	}

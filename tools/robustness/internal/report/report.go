@@ -12,6 +12,7 @@ import (
 
 	"github.com/sandbar-io/sandbar/tools/robustness/internal/check"
 	"github.com/sandbar-io/sandbar/tools/robustness/internal/history"
+	"github.com/sandbar-io/sandbar/tools/robustness/internal/soak"
 )
 
 // Report is one run.
@@ -28,6 +29,7 @@ type Report struct {
 	Slow       int               `json:"slow_moments"` // of the machine
 	Reads      int               `json:"reads_judged"`
 	Fresh      int               `json:"reads_fresh"` // see check.Result
+	Held       []soak.Series     `json:"held"`
 	Violations []check.Violation `json:"violations"`
 }
 
@@ -57,11 +59,16 @@ var verbs = []history.Verb{
 	history.Start, history.Pause, history.Resume, history.Stop, history.Session, history.Runtime, history.Batch, history.List,
 }
 
-// New sums a run up.
-func New(seed uint64, h *history.History, found check.Result) *Report {
+// New sums a run up. What processes hold that is not flat is a violation.
+func New(seed uint64, h *history.History, found check.Result, held []soak.Series) *Report {
 	r := &Report{
 		Seed: seed, Operations: len(h.Ops), Events: len(h.Events), Views: len(h.Views), Slow: len(h.Pulses),
-		Violations: found.Violations, Reads: found.Reads, Fresh: found.Fresh, Faults: faults(h),
+		Violations: found.Violations, Reads: found.Reads, Fresh: found.Fresh, Faults: faults(h), Held: held,
+	}
+	for _, s := range held {
+		if s.Problem != "" {
+			r.Violations = append(r.Violations, check.Violation{Invariant: check.Flat, Text: s.Problem})
+		}
 	}
 	uids := map[string]bool{}
 	for _, p := range h.Pods {
@@ -163,6 +170,7 @@ func (r *Report) Text(out io.Writer) error {
 		w.line("%-14s %5d  %s %s", f.Kind, f.Times, f.P50, f.Max)
 	}
 	w.line("")
+	w.held(r.Held)
 	if len(r.Violations) == 0 {
 		w.line("no violations")
 	}
@@ -186,3 +194,26 @@ func (r *Report) Text(out io.Writer) error {
 type writer []byte
 
 func (w *writer) line(format string, args ...any) { *w = fmt.Appendf(*w, format+"\n", args...) }
+
+// held is what processes hold. Memory is in MiB.
+func (w *writer) held(all []soak.Series) {
+	if len(all) == 0 {
+		return
+	}
+	w.line("%-12s %-14s %7s %7s %7s %7s %7s  %-22s %-22s", "held by", "", "samples", "first", "median", "highest", "last", "by time: early late", "by age: young old")
+	for _, s := range all {
+		unit := int64(1)
+		if s.Figure == history.Memory {
+			unit = 1 << 20
+		}
+		trend := func(t soak.Trend) string {
+			return fmt.Sprintf("%d %d, at most %d", t.Early/unit, t.Late/unit, t.Limit/unit)
+		}
+		w.line("%-12s %-14s %7d %7d %7d %7d %7d  %-22s %-22s", s.Kind, s.Figure, s.Samples,
+			s.First/unit, s.Median/unit, s.Highest/unit, s.Last/unit, trend(s.Time), trend(s.Age))
+	}
+	if !all[0].Judged {
+		w.line("the run was shorter than %s: what is held is shown, and not judged", soak.Shortest)
+	}
+	w.line("")
+}
