@@ -1,9 +1,13 @@
 //go:build !failpoints
 
-// Package failpoint kills the process at a named point, for tests of what
-// happens when a service dies between two side effects. It does nothing unless
-// built with the tag failpoints.
+// Package failpoint breaks a service at a named point between two side effects, for
+// tests of what happens then. It does nothing unless built with the tag failpoints.
 package failpoint
 
+import "context"
+
 // Hit does nothing in this build.
-func Hit(string) {}
+func Hit(context.Context, string) {}
+
+// After returns err in this build.
+func After(_ context.Context, _ string, err error) error { return err }

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sandbar-io/sandbar/pkg/contract"
+	"github.com/sandbar-io/sandbar/pkg/failpoint"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
 )
 
@@ -51,7 +52,7 @@ func (c *Conn) EnsureCommands(ctx context.Context) (jetstream.Consumer, error) {
 		// past the server's the message would stay in the queue for ever.
 		MaxDeliver: -1, MaxAckPending: 10_000,
 	})
-	if err != nil {
+	if err = failpoint.After(ctx, "natsx/after-consumer", err); err != nil {
 		return nil, fmt.Errorf("make the consumer of %s: %w", contract.CommandStream, err)
 	}
 	return cons, nil
@@ -94,7 +95,7 @@ func (c *Conn) ensureStream(ctx context.Context, cfg jetstream.StreamConfig) err
 			_, err = c.JS.UpdateStream(ctx, cfg)
 		}
 	}
-	if err != nil {
+	if err = failpoint.After(ctx, "natsx/after-stream", err); err != nil {
 		return fmt.Errorf("make stream %s: %w", cfg.Name, err)
 	}
 	return nil

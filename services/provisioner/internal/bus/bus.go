@@ -143,7 +143,7 @@ func (b *Bus) handle(ctx context.Context, m jetstream.Msg, asked time.Time) {
 		b.log.Error("a message is not from the queue", zap.Error(err))
 		return
 	}
-	failpoint.Hit("provisioner/after-fetch")
+	failpoint.Hit(ctx, "provisioner/after-fetch")
 	c, err := contract.DecodeCommand(m.Subject(), m.Data())
 	if err != nil {
 		b.giveUp(ctx, m, meta, c, err)
@@ -164,22 +164,20 @@ func (b *Bus) handle(ctx context.Context, m jetstream.Msg, asked time.Time) {
 	defer stop()
 	leave := b.suspects.enter(ctx, meta.Sequence.Stream, meta.NumDelivered)
 	defer leave()
-	failpoint.Hit("provisioner/before-run/" + string(c.Verb))
+	failpoint.Hit(ctx, "provisioner/before-run/"+string(c.Verb))
 	out, err := b.runner.Run(ctx, c, meta.Sequence.Stream)
 	if err != nil {
 		b.failed(ctx, failure{m, meta, c, asked, err}, log)
 		return
 	}
-	failpoint.Hit("provisioner/after-view")
-	b.reply(m, c, out)
-	failpoint.Hit("provisioner/after-reply")
+	b.reply(ctx, m, c, out)
 	if err := b.runner.Follow(ctx, out); err != nil {
 		log.Warn("the command is tried again after its reply", zap.Error(err))
 		_ = m.NakWithDelay(max(retryWait, command.RetryAfter(err)))
 		return
 	}
-	failpoint.Hit("provisioner/before-ack")
-	if err := m.DoubleAck(ctx); err != nil {
+	failpoint.Hit(ctx, "provisioner/before-ack")
+	if err := failpoint.After(ctx, "provisioner/after-ack", m.DoubleAck(ctx)); err != nil {
 		log.Warn("the ack may be lost", zap.Error(err)) // redelivery finds all done
 	}
 	if !out.Silent || out.View != nil || out.Err != nil {
@@ -212,7 +210,7 @@ func (b *Bus) progress(ctx context.Context, m jetstream.Msg) (stop func()) {
 	return func() { cancel(); <-done }
 }
 
-func (b *Bus) reply(m jetstream.Msg, c sandbox.Command, out command.Outcome) {
+func (b *Bus) reply(ctx context.Context, m jetstream.Msg, c sandbox.Command, out command.Outcome) {
 	to := m.Headers().Get(contract.HeaderReplyTo)
 	if out.Silent || to == "" {
 		return
@@ -227,7 +225,7 @@ func (b *Bus) reply(m jetstream.Msg, c sandbox.Command, out command.Outcome) {
 	}
 	body, err := json.Marshal(r)
 	if err == nil {
-		err = b.conn.Publish(to, body)
+		err = failpoint.After(ctx, "provisioner/after-reply", b.conn.Publish(to, body))
 	}
 	if err != nil {
 		b.log.Warn("a reply is lost", obs.CommandID(c.ID), zap.Error(err)) // the gateway reads the view
@@ -248,6 +246,7 @@ func (b *Bus) giveUp(ctx context.Context, m jetstream.Msg, meta *jetstream.MsgMe
 	if err == nil {
 		_, err = b.conn.JS.Publish(ctx, contract.DeadLetterSubject(verb, tenant, record), body,
 			jetstream.WithMsgID(fmt.Sprintf("%d", meta.Sequence.Stream)))
+		err = failpoint.After(ctx, "provisioner/after-deadletter", err)
 	}
 	if err != nil {
 		b.log.Error("a dead letter cannot be written, the command stays", obs.CommandID(c.ID), zap.Error(err))
@@ -255,6 +254,6 @@ func (b *Bus) giveUp(ctx context.Context, m jetstream.Msg, meta *jetstream.MsgMe
 		return
 	}
 	b.log.Error("a command is given up", obs.CommandID(c.ID), obs.Tenant(tenant), zap.String("verb", string(verb)), zap.Error(cause))
-	b.reply(m, c, command.Outcome{Err: sandbox.Errorf(sandbox.CodeTimeout, "the command was given up; how far it came is not known")})
+	b.reply(ctx, m, c, command.Outcome{Err: sandbox.Errorf(sandbox.CodeTimeout, "the command was given up; how far it came is not known")})
 	_ = m.TermWithReason("dead letter")
 }

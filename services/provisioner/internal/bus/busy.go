@@ -40,13 +40,12 @@ func (b *Bus) failed(ctx context.Context, f failure, log *zap.Logger) {
 	// It goes before its sender hears of it: what is told to be undone must not be
 	// done by another delivery. Where one may have begun, nobody can say what
 	// becomes of it: no word, and the sender is told that.
-	if err := f.message.DoubleAck(ctx); err != nil || !b.alone(ctx, f, 0) {
+	if err := failpoint.After(ctx, "provisioner/after-busy-ack", f.message.DoubleAck(ctx)); err != nil || !b.alone(ctx, f, 0) {
 		log.Warn("a command of which nothing was done may come again", zap.Error(err))
 		return
 	}
-	failpoint.Hit("provisioner/after-busy-ack")
 	log.Info("command refused, Kubernetes is busy", zap.Error(f.cause))
-	b.reply(f.message, f.command, command.Outcome{Err: &sandbox.Error{
+	b.reply(ctx, f.message, f.command, command.Outcome{Err: &sandbox.Error{
 		Code: sandbox.CodeUnavailable, Message: "Kubernetes is busy now, nothing was done, try again", Err: f.cause, RetryAfter: busy.After,
 	}})
 }

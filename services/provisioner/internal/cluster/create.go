@@ -9,6 +9,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/sandbar-io/sandbar/pkg/failpoint"
 	"github.com/sandbar-io/sandbar/pkg/kube"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
 	"github.com/sandbar-io/sandbar/pkg/settings"
@@ -74,16 +75,17 @@ func (c *Cluster) CreateRoute(ctx context.Context, r *sandbox.Record, look Look)
 	err := create(r, look, "services", svc.Name,
 		func() (metav1.Object, error) { return svcs.Create(ctx, svc, metav1.CreateOptions{}) },
 		func() (metav1.Object, error) { return svcs.Get(ctx, svc.Name, metav1.GetOptions{}) }, nil)
-	if err != nil {
+	if err = failpoint.After(ctx, "provisioner/after-service", err); err != nil {
 		return err
 	}
 	if c.objects.RoutingMode == settings.ByGatewayAPI {
 		return c.createHTTPRoutes(ctx, r, look)
 	}
 	ing, ings := c.objects.Ingress(r), c.client.NetworkingV1().Ingresses(c.ns)
-	return create(r, look, "ingresses", ing.Name,
+	err = create(r, look, "ingresses", ing.Name,
 		func() (metav1.Object, error) { return ings.Create(ctx, ing, metav1.CreateOptions{}) },
 		func() (metav1.Object, error) { return ings.Get(ctx, ing.Name, metav1.GetOptions{}) }, nil)
+	return failpoint.After(ctx, "provisioner/after-route", err)
 }
 
 func (c *Cluster) createHTTPRoutes(ctx context.Context, r *sandbox.Record, look Look) error {
@@ -92,7 +94,7 @@ func (c *Cluster) createHTTPRoutes(ctx context.Context, r *sandbox.Record, look 
 		err := create(r, look, "httproutes", route.Name,
 			func() (metav1.Object, error) { return api.Create(ctx, route, metav1.CreateOptions{}) },
 			func() (metav1.Object, error) { return api.Get(ctx, route.Name, metav1.GetOptions{}) }, nil)
-		if err != nil {
+		if err = failpoint.After(ctx, "provisioner/after-route", err); err != nil {
 			return err
 		}
 	}

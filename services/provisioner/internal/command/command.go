@@ -161,7 +161,6 @@ func (r *Runner) once(ctx context.Context, rec *sandbox.Record, c sandbox.Comman
 			}
 			return Outcome{}, err
 		}
-		failpoint.Hit("provisioner/after-record")
 		before, rec = rec, next
 		claim.last, claim.wrote = rec, true
 		named = newNames(before, rec)
@@ -242,6 +241,7 @@ func (r *Runner) write(ctx context.Context, rec *sandbox.Record, e sandbox.Effec
 	} else {
 		next, err = r.Cluster.UpdateRecord(ctx, rec, next)
 	}
+	err = failpoint.After(ctx, "provisioner/after-record", err)
 	if undone(err) {
 		claim.touched = before
 	}
@@ -296,7 +296,7 @@ func (r *Runner) settle(ctx context.Context, rec *sandbox.Record, named names, w
 // an absent key costs that look.
 func (r *Runner) show(ctx context.Context, rec *sandbox.Record, seen observed) (_ views.Present, unmoved bool, _ error) {
 	now := r.Now()
-	present, err := r.Views.Put(ctx, contract.ViewKey(rec.Tenant, rec.Name), views.Source{
+	p, err := r.Views.Put(ctx, contract.ViewKey(rec.Tenant, rec.Name), views.Source{
 		Observe: func(prev *sandbox.View) sandbox.View {
 			v, _ := sandbox.Observe(rec, seen.pod, prev, seen.order, r.Policy, now)
 			v.Refused(seen.refusal)
@@ -309,7 +309,7 @@ func (r *Runner) show(ctx context.Context, rec *sandbox.Record, seen observed) (
 		},
 		Born: rec.CreatedAt,
 	}, now)
-	return present, unmoved, err
+	return p, unmoved, failpoint.After(ctx, "provisioner/after-view", err)
 }
 
 // Follow converges again if the record moved since it was converged: whoever moved
@@ -359,6 +359,6 @@ func (r *Runner) purge(ctx context.Context, rec *sandbox.Record) error {
 	if err := r.release(ctx, rec); err != nil {
 		return err
 	}
-	failpoint.Hit("provisioner/before-purge")
-	return r.Cluster.DeleteRecord(ctx, rec)
+	failpoint.Hit(ctx, "provisioner/before-purge")
+	return failpoint.After(ctx, "provisioner/after-purge", r.Cluster.DeleteRecord(ctx, rec))
 }

@@ -87,16 +87,15 @@ func (r *Runner) create(ctx context.Context, rec *sandbox.Record, named names) (
 	var pod *sandbox.Pod
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
-		defer failpoint.Hit("provisioner/after-volume")
-		return untilEnded(gctx, func() error { return r.Cluster.CreateVolume(gctx, rec, named.ofSandbox()) })
+		err := untilEnded(gctx, func() error { return r.Cluster.CreateVolume(gctx, rec, named.ofSandbox()) })
+		return failpoint.After(gctx, "provisioner/after-volume", err)
 	})
 	g.Go(func() error {
-		defer failpoint.Hit("provisioner/after-route")
 		return untilEnded(gctx, func() error { return r.Cluster.CreateRoute(gctx, rec, named.ofSandbox()) })
 	})
 	g.Go(func() (err error) {
-		defer failpoint.Hit("provisioner/after-pod")
 		pod, err = r.Cluster.CreatePod(gctx, rec, named.ofPod())
+		err = failpoint.After(gctx, "provisioner/after-pod", err)
 		if errors.Is(err, cluster.ErrEnding) {
 			return nil
 		}
@@ -170,22 +169,20 @@ func (r *Runner) clean(ctx context.Context, rec *sandbox.Record) (observed, erro
 			if p.Terminating || rec.Wants(p.RuntimeID, p.Incarnation) || !r.mayDelete(rec, p.RecordUID, p.Generation) {
 				continue
 			}
-			if err := r.Cluster.DeletePod(ctx, p); err != nil {
+			if err := failpoint.After(ctx, "provisioner/after-delete", r.Cluster.DeletePod(ctx, p)); err != nil {
 				return observed{}, err
 			}
 			deleted = true
-			failpoint.Hit("provisioner/after-delete")
 		}
 		for i := range objects {
 			o := &objects[i]
 			if o.Terminating || rec.WantsVolume(o.RuntimeID) || !r.mayDelete(rec, o.RecordUID, o.Generation) {
 				continue
 			}
-			if err := r.Cluster.DeleteObject(ctx, o); err != nil {
+			if err := failpoint.After(ctx, "provisioner/after-delete", r.Cluster.DeleteObject(ctx, o)); err != nil {
 				return observed{}, err
 			}
 			deleted = true
-			failpoint.Hit("provisioner/after-delete")
 		}
 		if !deleted {
 			return out, nil

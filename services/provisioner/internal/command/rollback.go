@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/sandbar-io/sandbar/pkg/failpoint"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
 	"github.com/sandbar-io/sandbar/pkg/views"
 	"github.com/sandbar-io/sandbar/services/provisioner/internal/cluster"
@@ -31,7 +32,7 @@ func (r *Runner) rollBack(ctx context.Context, before, rec *sandbox.Record, caus
 			next.Spec = sandbox.Spec{}
 		}
 		next, err := r.Cluster.UpdateRecord(ctx, rec, next)
-		if err == nil {
+		if err = failpoint.After(ctx, "provisioner/after-rollback", err); err == nil {
 			if err := r.release(ctx, next); err != nil {
 				return Outcome{}, err
 			}

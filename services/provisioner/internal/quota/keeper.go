@@ -63,22 +63,20 @@ func (k *Keeper) Take(ctx context.Context, tenant string, limits sandbox.Limits,
 		}
 		return len(doubts) > 0, l.take(t, limits, now)
 	})
-	if err == nil {
-		failpoint.Hit("provisioner/after-take")
-	}
-	return err
+	return failpoint.After(ctx, "provisioner/after-take", err)
 }
 
 // Note notes the place of what runs already: of one that was started before its
 // key had limits, or whose ledger was lost. It is never refused.
 func (k *Keeper) Note(ctx context.Context, tenant, key string, t Ticket, now time.Time) error {
-	return k.change(ctx, tenant, key, func(l *Ledger) (bool, error) {
+	err := k.change(ctx, tenant, key, func(l *Ledger) (bool, error) {
 		if l.has(t.Record, t.Place) || len(l.Places) >= maxNoted {
 			return false, nil
 		}
 		l.note(t, now)
 		return true, nil
 	})
+	return failpoint.After(ctx, "provisioner/after-note", err)
 }
 
 // Release gives the place of a record back that does not run under it any more.
@@ -92,15 +90,13 @@ func (k *Keeper) Release(ctx context.Context, r *sandbox.Record) error {
 		}
 		return l.drop(r.Name, r.Place, r.Fence), nil
 	})
-	if err == nil {
-		failpoint.Hit("provisioner/after-release")
-	}
-	return err
+	return failpoint.After(ctx, "provisioner/after-release", err)
 }
 
 // Undo takes back what was taken for a write that did not happen.
 func (k *Keeper) Undo(ctx context.Context, tenant, key string, t Ticket) error {
-	return k.change(ctx, tenant, key, func(l *Ledger) (bool, error) { return l.undo(t), nil })
+	err := k.change(ctx, tenant, key, func(l *Ledger) (bool, error) { return l.undo(t), nil })
+	return failpoint.After(ctx, "provisioner/after-undo", err)
 }
 
 // change reads a ledger, lets f change it and swaps it if f says that it did, as

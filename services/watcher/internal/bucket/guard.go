@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/sandbar-io/sandbar/pkg/contract"
+	"github.com/sandbar-io/sandbar/pkg/failpoint"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
 )
 
@@ -111,7 +112,7 @@ func (g *Guard) turn(ctx context.Context, s *session) (*session, error) {
 	err = g.Beats.Beat(ctx, contract.Heartbeat{
 		Leader: g.Identity, Time: time.Now().UTC(), Complete: s.complete.Load(), Created: created, Gaps: g.Witness.Gaps(),
 	})
-	if err == nil {
+	if err = failpoint.After(ctx, "watcher/after-heartbeat", err); err == nil {
 		g.Witness.Beat()
 	}
 	return s, err

@@ -31,7 +31,7 @@ func (g *Guard) fill(ctx context.Context, s *session) {
 		if err == nil {
 			keys := g.Records.Keys()
 			if err = g.Observer.Pass(ctx, s.created, keys); err == nil {
-				failpoint.Hit("watcher/before-complete")
+				failpoint.Hit(ctx, "watcher/before-complete")
 				s.complete.Store(true)
 				g.Log.Info("the bucket is complete", zap.Int("sandboxes", len(keys)), zap.Duration("took", time.Since(start)))
 				return

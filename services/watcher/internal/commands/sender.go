@@ -43,10 +43,9 @@ func (s *Sender) Send(ctx context.Context, c sandbox.Command, now time.Time) err
 	}
 	ack, err := s.js.PublishMsg(ctx, &nats.Msg{Subject: subject, Data: body},
 		jetstream.WithMsgID(messageID(c, now)), jetstream.WithExpectStream(contract.CommandStream))
-	if err != nil {
+	if err = failpoint.After(ctx, "watcher/after-command", err); err != nil {
 		return fmt.Errorf("send %s: %w", c.Verb, err)
 	}
-	failpoint.Hit("watcher/after-command")
 	if ack.Duplicate {
 		return nil
 	}

@@ -116,10 +116,9 @@ func (p *Publisher) send(ctx context.Context, v *sandbox.View, t sandbox.Transit
 	ack, err := p.js.PublishMsg(ctx, msg,
 		jetstream.WithMsgID(e.ID), jetstream.WithExpectStream(contract.EventStream),
 		jetstream.WithExpectLastSequenceForSubject(at.sequence, contract.EventsOf(v.Tenant, t.RuntimeID)))
-	if err != nil {
+	if err = failpoint.After(ctx, "watcher/after-event", err); err != nil {
 		return 0, err
 	}
-	failpoint.Hit("watcher/after-event")
 	if ack.Duplicate { // ours, whose acknowledgement was lost, or another's
 		return ack.Sequence, nil
 	}

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
+
+	"github.com/sandbar-io/sandbar/pkg/failpoint"
 )
 
 var errBusy = errors.New("the lease is not given up while its holder still works")
@@ -34,7 +36,7 @@ func (l *lock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []b
 
 func (l *lock) Create(ctx context.Context, r resourcelock.LeaderElectionRecord) error {
 	at := l.now()
-	err := l.Interface.Create(ctx, r)
+	err := failpoint.After(ctx, "watcher/after-lease", l.Interface.Create(ctx, r))
 	l.told("create", err)
 	l.note(at, err)
 	return err
@@ -45,7 +47,7 @@ func (l *lock) Update(ctx context.Context, r resourcelock.LeaderElectionRecord) 
 		return errBusy
 	}
 	at := l.now()
-	err := l.Interface.Update(ctx, r)
+	err := failpoint.After(ctx, "watcher/after-lease", l.Interface.Update(ctx, r))
 	l.told("update", err)
 	l.note(at, err)
 	return err

@@ -45,17 +45,16 @@ func (o *Observer) observe(ctx context.Context, key string, seen podwatch.Seen, 
 	if errors.Is(err, errYoung) {
 		return m.since.Add(firstShown), nil
 	}
-	if err != nil {
+	if err = failpoint.After(ctx, "watcher/after-view-write", err); err != nil {
 		return time.Time{}, err
 	}
-	failpoint.Hit("watcher/after-view-write")
 	o.know(key, p.Revision)
 	ps.settle(key, p.Created)
 	o.route(key, r, pod, m, p.View)
 	if err := o.events.Publish(ctx, p.View); err != nil {
 		return time.Time{}, err
 	}
-	failpoint.Hit("watcher/after-events")
+	failpoint.Hit(ctx, "watcher/after-events")
 	next, err := o.command(ctx, seen, m, now)
 	if err != nil {
 		return time.Time{}, err

@@ -39,12 +39,11 @@ func (o *Observer) remove(ctx context.Context, key, tenant, name string, order u
 	if err := o.events.Publish(ctx, p.View); err != nil {
 		return time.Time{}, err
 	}
-	failpoint.Hit("watcher/before-key-delete")
+	failpoint.Hit(ctx, "watcher/before-key-delete")
 	ok, err := o.views.Delete(ctx, key, p.Revision)
-	if err != nil || !ok {
+	if err = failpoint.After(ctx, "watcher/after-key-delete", err); err != nil || !ok {
 		return time.Time{}, moved(err)
 	}
-	failpoint.Hit("watcher/after-key-delete")
 	o.events.Forget(p.View)
 	o.forget(key)
 	o.meter.Removed.Inc()
@@ -73,7 +72,7 @@ func (o *Observer) end(ctx context.Context, key string, dead *sandbox.View, orde
 		Born:      dead.CreatedAt,
 		Published: func(t sandbox.Transition) bool { return o.events.Published(dead.Tenant, t) },
 	}, o.now())
-	if err == nil && p.View.RecordUID != dead.RecordUID {
+	if err = failpoint.After(ctx, "watcher/after-end", err); err == nil && p.View.RecordUID != dead.RecordUID {
 		err = views.ErrMoved
 	}
 	return p, err
