@@ -140,6 +140,8 @@ func (r *Runner) once(ctx context.Context, rec *sandbox.Record, c sandbox.Comman
 	switch {
 	case effect.Drop:
 		return Outcome{Silent: true}, r.release(ctx, rec)
+	case effect.Refuse != nil && rec != nil && rec.Fence == claim.seq:
+		return r.takenBack(ctx, rec, effect.Refuse)
 	case effect.Refuse != nil:
 		return Outcome{Err: effect.Refuse}, r.release(ctx, rec)
 	case effect.Purge:

@@ -273,9 +273,7 @@ func TestRollBackFails(t *testing.T) {
 			if err != nil || out.Err == nil || out.View != nil {
 				t.Fatalf("%v, %+v", err, out)
 			}
-			if r := b.record(); r.Desired != sandbox.Stopped {
-				t.Errorf("%+v", r)
-			}
+			b.is("stopped 1, 0 pods, 0 objects, stopped")
 		})
 	}
 }

@@ -81,6 +81,20 @@ func (r *Runner) rollBackBegun(ctx context.Context, rec *sandbox.Record, cause e
 	return r.rollBack(ctx, before, rec, cause)
 }
 
+// takenBack refuses a command that is the last that the record has accepted, and
+// is not what the record wants any more: an attempt before this one took it back,
+// and may have died before what it had made was gone.
+func (r *Runner) takenBack(ctx context.Context, rec *sandbox.Record, refusal error) (Outcome, error) {
+	if err := r.release(ctx, rec); err != nil {
+		return Outcome{}, err
+	}
+	out, err := r.settle(ctx, rec, names{}, 0)
+	if err != nil && !cluster.Permanent(err) {
+		return Outcome{}, err
+	}
+	return Outcome{Err: refusal, Record: out.Record}, nil
+}
+
 // tell shows what a sandbox waits for that is to run and gets no pod: the words
 // of the refusal.
 func (r *Runner) tell(ctx context.Context, rec *sandbox.Record, cause error) error {
