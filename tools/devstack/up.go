@@ -73,11 +73,12 @@ func (b bed) up(ctx context.Context) error {
 	if so.Controller, err = controller(ctx, o, own); err != nil {
 		return err
 	}
-	var errs [4]error
+	var errs [5]error
 	so.Gateways, errs[0] = stack.Count("GATEWAYS")
 	so.Provisioners, errs[1] = stack.Count("PROVISIONERS")
 	so.Watchers, errs[2] = stack.Count("WATCHERS")
 	so.Routers, errs[3] = stack.Count("ROUTERS")
+	so.NATSServers, errs[4] = stack.Count("NATS_SERVERS")
 	if err := errors.Join(errs[:]...); err != nil {
 		return err
 	}

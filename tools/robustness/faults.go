@@ -12,9 +12,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sandbar-io/sandbar/tools/conformance/client"
+	"github.com/sandbar-io/sandbar/tools/internal/proxy"
 	"github.com/sandbar-io/sandbar/tools/robustness/internal/history"
 	"github.com/sandbar-io/sandbar/tools/robustness/internal/plan"
-	"github.com/sandbar-io/sandbar/tools/robustness/internal/proxy"
 )
 
 const (

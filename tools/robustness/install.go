@@ -14,8 +14,8 @@ import (
 	"github.com/sandbar-io/sandbar/tools/conformance/client"
 	"github.com/sandbar-io/sandbar/tools/devcluster/cluster"
 	"github.com/sandbar-io/sandbar/tools/devstack/stack"
+	"github.com/sandbar-io/sandbar/tools/internal/proxy"
 	"github.com/sandbar-io/sandbar/tools/robustness/internal/plan"
-	"github.com/sandbar-io/sandbar/tools/robustness/internal/proxy"
 	"github.com/sandbar-io/sandbar/tools/robustness/internal/soak"
 )
 

@@ -114,7 +114,7 @@ func (w *world) held(ctx context.Context, figures map[history.Figure]int64) erro
 	var varz struct{ Connections, Subscriptions *int64 }
 	var jsz struct{ Consumers *int64 }
 	for path, into := range map[string]any{"/varz": &varz, "/jsz": &jsz} {
-		call := client.Caller{Base: fmt.Sprintf("http://127.0.0.1:%d", w.NATSMonitor), HTTP: w.http}
+		call := client.Caller{Base: fmt.Sprintf("http://127.0.0.1:%d", w.NATS[0].Monitor), HTTP: w.http}
 		answer, err := call.Do(ctx, client.Request{Path: path})
 		if err != nil {
 			return err

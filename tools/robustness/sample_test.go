@@ -74,7 +74,7 @@ func TestWhatNATSHolds(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	w := &world{installation: &installation{http: http.DefaultClient, Stack: &stack.Stack{NATSMonitor: s.MonitorAddr().Port}}}
+	w := &world{installation: &installation{http: http.DefaultClient, Stack: &stack.Stack{NATS: []*stack.NATSServer{{Monitor: s.MonitorAddr().Port}}}}}
 	got := map[history.Figure]int64{}
 	if err := w.held(t.Context(), got); err != nil {
 		t.Fatal(err)
@@ -86,7 +86,7 @@ func TestWhatNATSHolds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.NATSMonitor = l.Addr().(*net.TCPAddr).Port
+	w.NATS[0].Monitor = l.Addr().(*net.TCPAddr).Port
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -81,7 +81,7 @@ func endRig(t *testing.T, o stack.Options) {
 // tell shows the ends of all logs and keeps the whole ones.
 func (r *rig) tell(t *testing.T) {
 	t.Helper()
-	for _, name := range append(r.Names(), "nats") {
+	for _, name := range r.Processes() {
 		t.Logf("log of %s ends:\n%s", name, tail(r.LogPath(name)))
 	}
 	kept := filepath.Join(filepath.Dir(r.Dir), "failed-"+filepath.Base(r.Dir))
@@ -169,7 +169,7 @@ func (r *rig) dead(kind string) (names []string) {
 func (r *rig) logged(t *testing.T) string {
 	t.Helper()
 	var all strings.Builder
-	for _, name := range append(r.Names(), "nats") {
+	for _, name := range r.Processes() {
 		raw, err := os.ReadFile(r.LogPath(name))
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			t.Fatal(err)

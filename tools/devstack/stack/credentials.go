@@ -47,7 +47,7 @@ func (s *Stack) secrets() error {
 	key := make([]byte, 32)
 	_, _ = rand.Read(key)
 	s.Secrets = Secrets{APIKey: NewAPIKey(), SealingKey: base64.StdEncoding.EncodeToString(key), NATS: map[string]string{}}
-	for _, u := range Users {
+	for _, u := range append([]string{routes}, Users...) {
 		s.Secrets.NATS[u] = "p" + token() // NATS' configuration wants it to begin with a letter
 	}
 	if raw, err = json.Marshal(s.Secrets); err != nil {

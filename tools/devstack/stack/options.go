@@ -32,8 +32,13 @@ type Options struct {
 	// among the settings says so.
 	Controller Controller
 
-	// NATSConfig is the NATS server's configuration; empty: that of deploy/.
+	// NATSServers is 1, or 3 that replicate all streams.
+	NATSServers int
+	// NATSConfig is the NATS servers' configuration; empty: that of deploy/.
 	NATSConfig string
+	// Route stands between two of three servers: it is given who dials whom and
+	// where, and says where to dial in place of that. nil: they dial each other.
+	Route func(from, to int, address string) (string, error) `json:"-"`
 
 	// Settings are settings of the services, KEY=value; they win over the
 	// stack's own defaults, and not over what wires the services together.
@@ -62,9 +67,7 @@ func (o *Options) settle() error {
 		}
 	}
 	wrong = append(wrong, o.settleController())
-	if o.NATSConfig == "" {
-		o.NATSConfig = filepath.Join(o.Repo, "deploy", "nats", "nats.conf")
-	}
+	wrong = append(wrong, o.settleNATS())
 	if o.SystemNamespace == "" {
 		o.SystemNamespace = defaultSystemNamespace
 	}

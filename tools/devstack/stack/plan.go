@@ -11,14 +11,10 @@ import (
 
 // plan gives every instance its ports, credentials and settings.
 func (s *Stack) plan(ctx context.Context, client kubernetes.Interface) error {
+	if err := s.planNATS(); err != nil {
+		return err
+	}
 	var err error
-	if s.NATSPort, err = port(s.NATSPort, 0); err != nil {
-		return err
-	}
-	if s.NATSMonitor, err = port(s.NATSMonitor, 0); err != nil {
-		return err
-	}
-	s.NATSURL = "nats://127.0.0.1:" + strconv.Itoa(s.NATSPort)
 	kubeconfigs := map[string]string{}
 	for _, account := range []string{"provisioner", "watcher"} {
 		if kubeconfigs[account], err = s.kubeconfig(ctx, client, account); err != nil {
@@ -97,7 +93,7 @@ func (s *Stack) add(kind string, i, serves int, wiring ...string) error {
 	env = append(env,
 		"NAMESPACE="+s.SandboxNamespace, "LEASE_NAMESPACE="+s.SystemNamespace,
 		"VIEW_SEALING_KEY="+s.Secrets.SealingKey,
-		"NATS_URL="+s.NATSURL, "NATS_USER="+kind, "NATS_PASSWORD="+s.Secrets.NATS[kind],
+		"NATS_URL="+s.NATSURL, "NATS_USER="+kind, "NATS_PASSWORD="+s.Secrets.NATS[kind], "NATS_REPLICAS="+strconv.Itoa(len(s.NATS)),
 		"HEALTH_PORT="+strconv.Itoa(health),
 	)
 	scheme := "http"

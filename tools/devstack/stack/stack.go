@@ -5,13 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -26,10 +23,8 @@ type Stack struct {
 	Options
 	Secrets  Secrets             `json:"-"`
 	Services map[string]*Service // by instance name: gateway-0
-	NATSURL  string
-	// NATSMonitor is where the NATS server tells its own figures, a port of the
-	// loopback.
-	NATSMonitor int
+	NATSURL  string              // of all servers
+	NATS     []*NATSServer
 
 	table process.Table
 }
@@ -54,7 +49,7 @@ func Start(ctx context.Context, o Options) (*Stack, error) {
 	}
 	s := &Stack{Options: o, Services: map[string]*Service{}}
 	s.table = process.Table{Pids: filepath.Join(o.Dir, "pid"), Logs: filepath.Join(o.Dir, "log"), Mark: o.Dir}
-	for _, dir := range []string{s.table.Pids, s.table.Logs, s.bin(), s.natsStore()} {
+	for _, dir := range []string{s.table.Pids, s.table.Logs, s.bin()} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return nil, fmt.Errorf("make the stack's folders: %w", err)
 		}
@@ -103,8 +98,6 @@ func (s *Stack) bin() string {
 	return filepath.Join(s.Dir, "bin")
 }
 
-func (s *Stack) natsStore() string { return filepath.Join(s.Dir, "nats") }
-
 // Names lists the instances, in order.
 func (s *Stack) Names() []string {
 	var names []string
@@ -117,7 +110,7 @@ func (s *Stack) Names() []string {
 
 // Processes lists all that run beside the cluster, by the names of their logs.
 func (s *Stack) Processes() []string {
-	all := append(s.Names(), "nats")
+	all := append(s.Names(), s.NATSNames()...)
 	if s.Controller.Traefik != "" {
 		all = append(all, controllerName)
 	}
@@ -160,33 +153,7 @@ func compile(ctx context.Context, module, pkg, program string, failpoints bool) 
 	return nil
 }
 
-// StartNATS starts the NATS server, and waits until it takes connections.
-func (s *Stack) StartNATS(ctx context.Context) error {
-	env := []string{
-		"NATS_HOST=127.0.0.1", "NATS_PORT=" + strconv.Itoa(s.NATSPort), "NATS_STORE_DIR=" + s.natsStore(),
-		"NATS_MONITOR_PORT=" + strconv.Itoa(s.NATSMonitor),
-	}
-	for _, u := range Users {
-		env = append(env, "NATS_"+strings.ToUpper(u)+"_PASSWORD="+s.Secrets.NATS[u])
-	}
-	p, err := s.table.Start(process.Command{
-		Name: "nats", Path: filepath.Join(s.bin(), "natsserver"), Env: env,
-		Argv: []string{s.NATSConfig},
-	})
-	if err != nil {
-		return err
-	}
-	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(s.NATSPort))
-	return s.until(ctx, p, func() error {
-		c, err := net.DialTimeout("tcp", address, time.Second)
-		if err == nil {
-			_ = c.Close()
-		}
-		return err
-	})
-}
-
-// Pid is the process id of an instance, or of "nats", that runs.
+// Pid is the process id of an instance, or of a NATS server, that runs.
 func (s *Stack) Pid(name string) (int, error) {
 	id, err := s.table.Find(name)
 	return id.Pid, err
@@ -204,7 +171,7 @@ func (s *Stack) StartService(name string, extra ...string) error {
 	return err
 }
 
-// Signal sends a signal to an instance, or to "nats".
+// Signal sends a signal to an instance, or to a NATS server.
 func (s *Stack) Signal(name string, sig unix.Signal) error {
 	id, err := s.table.Find(name)
 	if err != nil {
@@ -231,21 +198,11 @@ func (s *Stack) Running(name string) bool {
 	return err == nil
 }
 
-// WipeNATS removes all that NATS has stored. It must not run.
-func (s *Stack) WipeNATS() error {
-	if s.Running("nats") {
-		return errors.New("NATS runs")
-	}
-	if err := os.RemoveAll(s.natsStore()); err != nil {
-		return fmt.Errorf("wipe NATS: %w", err)
-	}
-	return os.MkdirAll(s.natsStore(), 0o755)
-}
-
 // Stop ends all processes of a stack: the services first and gently, NATS last.
 // What is left is killed. It may be called twice.
 func (s *Stack) Stop() error {
-	names := slices.DeleteFunc(s.table.Names(), func(n string) bool { return n == "nats" })
+	nats := s.NATSNames()
+	names := slices.DeleteFunc(s.table.Names(), func(n string) bool { return slices.Contains(nats, n) })
 	var ids []process.Identity
 	for _, n := range names {
 		if id, err := s.table.Find(n); err == nil {
@@ -257,9 +214,11 @@ func (s *Stack) Stop() error {
 	for _, id := range ids {
 		id.WaitGone(time.Until(deadline))
 	}
-	if id, err := s.table.Find("nats"); err == nil {
-		_ = id.Signal(unix.SIGTERM)
-		id.WaitGone(5 * time.Second)
+	for _, n := range nats {
+		if id, err := s.table.Find(n); err == nil {
+			_ = id.Signal(unix.SIGTERM)
+			id.WaitGone(5 * time.Second)
+		}
 	}
 	if left := process.Kill(s.table.Marked(), 10*time.Second); len(left) > 0 {
 		return fmt.Errorf("%d processes of the stack do not end", len(left))

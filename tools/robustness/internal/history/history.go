@@ -176,5 +176,5 @@ type History struct {
 	Ends   []End
 	// Samples are in the order in which they were taken.
 	Samples []Sample
-	Left   []Left
+	Left    []Left
 }

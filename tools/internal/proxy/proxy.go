@@ -1,4 +1,4 @@
-// Package proxy stands between one service and NATS and does to their connection
+// Package proxy stands between two that have a connection, and does to it
 // what networks do.
 package proxy
 

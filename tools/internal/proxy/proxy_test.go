@@ -12,7 +12,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/sandbar-io/sandbar/tools/robustness/internal/proxy"
+	"github.com/sandbar-io/sandbar/tools/internal/proxy"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
