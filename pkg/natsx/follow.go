@@ -10,8 +10,8 @@ import (
 )
 
 // Follower follows one creation of a bucket. A watch of a bucket that was made
-// anew, or whose consumer is gone, stays silent without an error: creation time
-// and last sequence are looked at beside it.
+// anew or came back from an older store, or whose consumer is gone, stays silent
+// without an error: creation time and last sequence are looked at beside it.
 type Follower struct {
 	Bucket string
 	// CheckEvery is how often they are looked at. SilentAfter is how long the watch
@@ -45,11 +45,16 @@ func (f Follower) Run(ctx context.Context, js jetstream.JetStream) error {
 		return fmt.Errorf("watch the bucket %s: %w", f.Bucket, err)
 	}
 	defer func() { _ = w.Stop() }() // the connection may be gone
+	nc := js.Conn()
+	reconnected, stop := Reconnected(nc)
+	defer stop()
+	server := nc.ConnectedServerId()
 	f.Begin(created, last)
 	tick := time.NewTicker(f.CheckEvery)
 	defer tick.Stop()
 	heard, loaded := f.Now(), false
 	position, due := last, last // due: what the watch must have brought by the next check
+	had := last                 // what it had brought by the last one
 	for {
 		select {
 		case <-ctx.Done():
@@ -65,6 +70,11 @@ func (f Follower) Run(ctx context.Context, js jetstream.JetStream) error {
 				position = max(position, e.Revision())
 			}
 			f.Take(e)
+		case <-reconnected:
+			// With a server goes the consumer of a watch, at the latest when it ends.
+			if id := nc.ConnectedServerId(); id != "" && id != server {
+				return errors.New("the watch was at another server")
+			}
 		case <-tick.C:
 			now, last, err := BucketState(ctx, js, f.Bucket)
 			switch {
@@ -77,10 +87,12 @@ func (f Follower) Run(ctx context.Context, js jetstream.JetStream) error {
 				heard = f.Now() // nothing can be heard while NATS is away
 			case !now.Equal(created):
 				return errors.New("the bucket was made anew")
+			case last < had:
+				return errors.New("the bucket is behind what came of it")
 			case f.Now().Sub(heard) > f.SilentAfter && (!loaded || due > position):
 				return errors.New("the watch is silent")
 			}
-			due = last
+			due, had = last, position
 		}
 	}
 }

@@ -86,6 +86,9 @@ func (f *Follower) session(ctx context.Context) error {
 		Bucket: contract.ViewBucket, CheckEvery: checkEvery, SilentAfter: silentAfter, Now: f.now,
 		Begin: func(created time.Time, last uint64) {
 			s = &load{f: f, created: created, target: NewMemory(), position: last, unreadable: map[string]struct{}{}}
+			if s.least = f.index.seen(created, last); s.least > last {
+				f.distrust()
+			}
 		},
 		Take: func(e jetstream.KeyValueEntry) { s.take(e) },
 		Away: func(error) error { return nil },
@@ -100,6 +103,7 @@ type load struct {
 	loaded   bool    // the initial values are in
 	swapped  bool
 	position uint64
+	least    uint64 // what position must be at: the bucket was there already
 	beat     contract.Heartbeat
 	// unreadable are the keys whose value cannot be read: their sandboxes exist,
 	// but memory does not hold them, so nothing that it lacks is confirmed.
@@ -117,7 +121,8 @@ func (s *load) take(e jetstream.KeyValueEntry) {
 	if !s.loaded {
 		return
 	}
-	complete := s.beat.Complete && s.beat.Created.Equal(s.created)
+	f.index.seen(s.created, s.position)
+	complete := s.beat.Complete && s.beat.Created.Equal(s.created) && s.position >= s.least
 	if !s.swapped && complete {
 		f.mem.Replace(s.target, s.position)
 		s.target, s.swapped = f.mem, true
@@ -163,6 +168,15 @@ func (s *load) apply(e jetstream.KeyValueEntry) {
 		return
 	}
 	s.target.Merge(v, e.Revision())
+}
+
+// distrust confirms nothing any more: the bucket's store is an older one, and
+// memory is no part of its past. The watcher makes the bucket anew.
+func (f *Follower) distrust() {
+	f.log.Warn("the bucket is behind what it was, what memory lacks is not confirmed")
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.complete = false
 }
 
 func (f *Follower) streamInfo(ctx context.Context) (created time.Time, last uint64, err error) {

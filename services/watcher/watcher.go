@@ -159,7 +159,7 @@ func (s *service) lead(ctx context.Context) {
 		observe, s.watch, store, events.New(js, s.meter, s.log), commands.New(js, s.meter, s.log), tails,
 		observer.Clocks{Witness: seen, Usage: book, Agents: agents}, s.meter, s.log, time.Now)
 	guard := &bucket.Guard{
-		JS: js, Ensure: s.nats.EnsureViews, Beats: store, Witness: seen, Records: s.watch, Observer: o,
+		JS: js, Ensure: s.nats.EnsureViews, Remake: s.nats.RemakeViews, Beats: store, Witness: seen, Records: s.watch, Observer: o,
 		Identity: s.identity, Resync: s.cfg.Resync, Log: s.log,
 	}
 	s.guard.Store(guard)

@@ -89,11 +89,18 @@ func apiRules() []rule {
 		api := func(request, more, allowed string) rule {
 			return rule{"$JS.API." + request + "." + s.name + more, allowed}
 		}
+		remakes, skips := nobody, nobody // who may empty it
+		switch s.name {
+		case contract.ViewStream:
+			remakes = s.owner
+		case contract.CommandStream:
+			skips = s.owner
+		}
 		out = append(out,
 			api("STREAM.CREATE", "", s.owner), api("STREAM.UPDATE", "", s.owner),
 			api("STREAM.INFO", "", s.info), api("STREAM.MSG.GET", "", s.get),
 			api("CONSUMER.CREATE", ".random."+s.subjects, s.readers), api("CONSUMER.DELETE", ".random", s.readers),
-			api("STREAM.DELETE", "", nobody), api("STREAM.PURGE", "", nobody), api("STREAM.MSG.DELETE", "", nobody),
+			api("STREAM.DELETE", "", remakes), api("STREAM.PURGE", "", skips), api("STREAM.MSG.DELETE", "", nobody),
 			api("STREAM.SNAPSHOT", "", nobody), api("STREAM.RESTORE", "", nobody), api("STREAM.LEADER.STEPDOWN", "", nobody),
 			api("DIRECT.GET", "", nobody), api("DIRECT.GET", "."+s.subjects, nobody),
 			api("CONSUMER.CREATE", "", nobody), api("CONSUMER.CREATE", ".random", nobody),

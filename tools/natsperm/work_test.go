@@ -78,6 +78,8 @@ func steps() []step {
 		{"watcher", "stops its watches", stopWatch("watcher")},
 		{"router", "stops its watch", stopWatch("router")},
 		{"subscriber", "reads its tenant's events and goes", readEvents},
+		{"provisioner", "lets an older queue go on above its past", skipCommands},
+		{"watcher", "makes older views anew", remakeViews},
 	}...)
 }
 
@@ -250,6 +252,16 @@ func workQueue(d *day, c *natsx.Conn) error {
 	}
 	return c.Publish(contract.ReplySubject("gateway1", "command1"), []byte("done"))
 }
+
+func skipCommands(d *day, c *natsx.Conn) error {
+	skipped, err := c.SkipCommands(d.ctx, 1<<62)
+	if err == nil && !skipped {
+		err = errors.New("the queue stays behind")
+	}
+	return err
+}
+
+func remakeViews(d *day, c *natsx.Conn) error { return c.RemakeViews(d.ctx) }
 
 func hearReply(d *day, _ *natsx.Conn) error {
 	_, err := d.replies.NextMsgWithContext(d.ctx)

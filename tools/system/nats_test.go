@@ -99,7 +99,19 @@ type load struct {
 	kept                       map[string]string // session → runtime id of what was accepted and not stopped
 	stopped                    []client.Runtime  // what was told to be stopped
 	doubtful                   []string          // sessions of which nothing is known
+	odd                        []answer          // all but the quick yes
 }
+
+// answer is one that was no, unknown, or slow.
+type answer struct {
+	at   time.Time // when it came
+	took time.Duration
+	err  error
+}
+
+// quick is what a change takes at most where nothing is wrong, on two cores that
+// others use too.
+const quick = 2 * time.Second
 
 const loaders = 4
 
@@ -121,8 +133,9 @@ func (r *rig) startAndStop(t *testing.T, name string) *load {
 // live starts a session, and stops it again or leaves it.
 func (l *load) live(ctx context.Context, t *testing.T, session string, n int, stop bool) {
 	api := l.rig.api(n % 2)
+	began := time.Now()
 	rt, err := api.Start(ctx, body(t, session))
-	if !l.note(session, err) {
+	if !l.note(session, began, err) {
 		<-time.After(pollEvery) // refusals come at once
 		return
 	}
@@ -132,7 +145,8 @@ func (l *load) live(ctx context.Context, t *testing.T, session string, n int, st
 		l.mu.Unlock()
 		return
 	}
-	if l.note(session, api.Stop(ctx, rt.RuntimeID)) {
+	began = time.Now()
+	if l.note(session, began, api.Stop(ctx, rt.RuntimeID)) {
 		l.mu.Lock()
 		l.stopped = append(l.stopped, rt)
 		l.mu.Unlock()
@@ -140,9 +154,13 @@ func (l *load) live(ctx context.Context, t *testing.T, session string, n int, st
 }
 
 // note counts an answer and says whether it was a yes.
-func (l *load) note(session string, err error) bool {
+func (l *load) note(session string, began time.Time, err error) bool {
+	now := time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if took := now.Sub(began); err != nil || took > quick {
+		l.odd = append(l.odd, answer{now, took, err})
+	}
 	switch status := client.StatusOf(err); {
 	case err == nil:
 		l.accepted++
@@ -155,6 +173,34 @@ func (l *load) note(session string, err error) bool {
 		l.wrong = append(l.wrong, fmt.Errorf("%s: %w", session, err))
 	}
 	return err == nil
+}
+
+// calm waits until no answer was odd for as long as a fault may be felt after its
+// end, and fails if that began too late.
+func (l *load) calm(t *testing.T, over time.Time, limit time.Duration) {
+	t.Helper()
+	last := over
+	waitFor(t, "changes are answered as before", func(context.Context) (string, bool) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if n := len(l.odd); n > 0 && l.odd[n-1].at.After(last) {
+			last = l.odd[n-1].at
+		}
+		return fmt.Sprintf("the last odd answer came %s after the fault", last.Sub(over)), time.Since(last) > quick
+	})
+	t.Logf("the last odd answer came %s after the fault", last.Sub(over).Round(10*time.Millisecond))
+	if last.Sub(over) > limit {
+		t.Errorf("changes were answered as before %s after the fault, later than %s", last.Sub(over), limit)
+	}
+}
+
+// tell says what the load met.
+func (l *load) tell(t *testing.T, began time.Time) {
+	t.Helper()
+	t.Logf("%d changes accepted, %d refused, %d of unknown outcome", l.accepted, l.refused, l.unknown)
+	for _, a := range l.odd {
+		t.Logf("after %s, in %s: %v", a.at.Sub(began).Round(10*time.Millisecond), a.took.Round(10*time.Millisecond), a.err)
+	}
 }
 
 func (l *load) count() (accepted, refused int) {

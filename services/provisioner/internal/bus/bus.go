@@ -56,6 +56,7 @@ type Bus struct {
 
 	suspects suspects
 	first    first
+	given    atomic.Uint64 // the highest sequence that the stream is known to have given out
 }
 
 // New returns a bus with so many workers.
@@ -68,6 +69,9 @@ func (b *Bus) Ready() bool { return b.ready.Load() }
 
 // Run works until ctx ends, and then finishes what it has begun.
 func (b *Bus) Run(ctx context.Context) error {
+	var looks sync.WaitGroup
+	looks.Go(func() { b.lookOut(ctx) })
+	defer looks.Wait()
 	for {
 		cons, err := b.conn.EnsureCommands(ctx)
 		if err == nil {
@@ -143,6 +147,7 @@ func (b *Bus) handle(ctx context.Context, m jetstream.Msg, asked time.Time) {
 		b.log.Error("a message is not from the queue", zap.Error(err))
 		return
 	}
+	b.gave(meta.Sequence.Stream)
 	failpoint.Hit(ctx, "provisioner/after-fetch")
 	c, err := contract.DecodeCommand(m.Subject(), m.Data())
 	if err != nil {
@@ -166,6 +171,13 @@ func (b *Bus) handle(ctx context.Context, m jetstream.Msg, asked time.Time) {
 	defer leave()
 	failpoint.Hit(ctx, "provisioner/before-run/"+string(c.Verb))
 	out, err := b.runner.Run(ctx, c, meta.Sequence.Stream)
+	if err == nil && b.older(ctx, out.Fence) {
+		defer b.skip(ctx, out.Fence)
+		if sandbox.CodeOf(out.Err) == sandbox.CodeOvertaken { // by nothing that is still there
+			b.drop(ctx, failure{m, meta, c, asked, errOlder}, notNow(errOlder), log)
+			return
+		}
+	}
 	if err != nil {
 		b.failed(ctx, failure{m, meta, c, asked, err}, log)
 		return

@@ -37,17 +37,22 @@ func (b *Bus) failed(ctx context.Context, f failure, log *zap.Logger) {
 		_ = f.message.NakWithDelay(max(retryWait*time.Duration(f.meta.NumDelivered), command.RetryAfter(f.cause)))
 		return
 	}
-	// It goes before its sender hears of it: what is told to be undone must not be
-	// done by another delivery. Where one may have begun, nobody can say what
-	// becomes of it: no word, and the sender is told that.
+	b.drop(ctx, f, &sandbox.Error{
+		Code: sandbox.CodeUnavailable, Message: "Kubernetes is busy now, nothing was done, try again", Err: f.cause, RetryAfter: busy.After,
+	}, log)
+}
+
+// drop ends a command of which nothing was done, and tells its sender so. It goes
+// before the sender hears of it: what is told to be undone must not be done by
+// another delivery. Where one may have begun, nobody can say what becomes of it: no
+// word, and the sender is told that.
+func (b *Bus) drop(ctx context.Context, f failure, say *sandbox.Error, log *zap.Logger) {
 	if err := failpoint.After(ctx, "provisioner/after-busy-ack", f.message.DoubleAck(ctx)); err != nil || !b.alone(ctx, f, 0) {
 		log.Warn("a command of which nothing was done may come again", zap.Error(err))
 		return
 	}
-	log.Info("command refused, Kubernetes is busy", zap.Error(f.cause))
-	b.reply(ctx, f.message, f.command, command.Outcome{Err: &sandbox.Error{
-		Code: sandbox.CodeUnavailable, Message: "Kubernetes is busy now, nothing was done, try again", Err: f.cause, RetryAfter: busy.After,
-	}})
+	log.Info("command refused, nothing was done", zap.Error(f.cause))
+	b.reply(ctx, f.message, f.command, command.Outcome{Err: say})
 }
 
 // ackTime is what an ack takes at most, as a rule.

@@ -77,6 +77,9 @@ type Outcome struct {
 	Unmoved bool
 	// Silent: a watcher's command, nobody waits.
 	Silent bool
+	// Fence is the record's where it is above the command's sequence: a later
+	// command was accepted, or the stream is not what it was.
+	Fence uint64
 }
 
 // rounds bounds how often a record may move under one attempt.
@@ -98,6 +101,9 @@ func (r *Runner) Run(ctx context.Context, c sandbox.Command, seq uint64) (Outcom
 		out, err := r.once(ctx, rec, c, claim)
 		if errors.Is(err, cluster.ErrMoved) {
 			continue
+		}
+		if rec != nil && rec.Fence > seq {
+			out.Fence = rec.Fence
 		}
 		return out, r.end(ctx, c, claim, err)
 	}

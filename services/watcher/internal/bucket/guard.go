@@ -58,6 +58,7 @@ type Witness interface {
 type Guard struct {
 	JS       jetstream.JetStream
 	Ensure   func(context.Context) error // makes the streams, or brings them to their form
+	Remake   func(context.Context) error // makes the bucket anew, empty
 	Beats    Beater
 	Witness  Witness
 	Records  Records
@@ -69,6 +70,7 @@ type Guard struct {
 	complete atomic.Bool
 	ensured  bool
 	failing  bool
+	past     past
 }
 
 // Complete reports whether the present bucket holds all views.
@@ -145,7 +147,7 @@ func (g *Guard) find(ctx context.Context) (time.Time, error) {
 		}
 		g.ensured = true
 	}
-	var created time.Time
+	var views *jetstream.StreamInfo
 	for _, name := range []string{contract.ActivityStream, contract.EventStream, contract.ViewStream} {
 		s, err := g.JS.Stream(ctx, name)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -155,9 +157,16 @@ func (g *Guard) find(ctx context.Context) (time.Time, error) {
 		if err != nil {
 			return time.Time{}, fmt.Errorf("look at stream %s: %w", name, err)
 		}
-		created = s.CachedInfo().Created
+		views = s.CachedInfo()
 	}
-	return created, nil
+	if g.past.lost(views) {
+		g.Log.Warn("the bucket is behind what it was, its store is an older one: it is made anew", zap.Uint64("sequence", views.State.LastSeq))
+		if err := g.Remake(ctx); err != nil {
+			return time.Time{}, err
+		}
+		return time.Time{}, errOlder
+	}
+	return views.Created, nil
 }
 
 // lastBeat is the heartbeat that stands in the bucket, the zero one where there

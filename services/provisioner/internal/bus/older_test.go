@@ -1,0 +1,128 @@
+package bus_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+
+	"github.com/sandbar-io/sandbar/pkg/contract"
+	"github.com/sandbar-io/sandbar/pkg/sandbox"
+	"github.com/sandbar-io/sandbar/services/provisioner/internal/command"
+)
+
+// keep copies the store of a server that stands still meanwhile.
+func (w *world) keep() (older string) {
+	w.t.Helper()
+	older = filepath.Join(w.t.TempDir(), "older")
+	w.shutdown()
+	if err := os.CopyFS(older, os.DirFS(w.opts.StoreDir)); err != nil {
+		w.t.Fatal(err)
+	}
+	w.start()
+	w.until("the connection", w.conn.IsConnected)
+	return older
+}
+
+// back puts an older store in place of the server's.
+func (w *world) back(older string) {
+	w.t.Helper()
+	w.shutdown()
+	w.opts.StoreDir = older
+	w.start()
+	w.until("the connection", w.conn.IsConnected)
+}
+
+func (w *world) last() uint64 {
+	s, err := w.conn.JS.Stream(w.t.Context(), contract.CommandStream)
+	if err != nil {
+		return 0
+	}
+	return s.CachedInfo().State.LastSeq
+}
+
+// A provisioner that was there before an older store came back lets the queue go
+// on above all that it gave out, before any command comes.
+func TestAnOlderQueueGoesOnAbove(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	older := w.keep()
+	r := newRunner(done)
+	b := w.work(r, 2)
+	var given uint64
+	for range 20 {
+		s := w.send("before")
+		w.reply(s)
+		given = s.sequence
+	}
+	w.back(older)
+	w.until("the queue is above what it gave out", func() bool { return w.last() > given })
+	w.until("the bus works", b.Ready)
+	s := w.send("after")
+	if got := w.reply(s); got.View == nil || s.sequence <= given {
+		t.Errorf("at %d after %d: %+v", s.sequence, given, got)
+	}
+}
+
+// One that was not there learns of it by a record's fence. The command that
+// brought it to light was overtaken by nothing: its sender is told to try again,
+// and the next is done.
+func TestAFenceShowsThatTheQueueIsOlder(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var fence atomic.Uint64
+	fence.Store(w.last() + 1_000_000)
+	r := &fenced{fence: &fence, runner: newRunner(done)}
+	w.work(r, 2)
+	w.send("first") // so that the stream is known as it is
+	w.empty()
+	for range 2 {
+		s := w.send("again")
+		got := w.reply(s)
+		if s.sequence > fence.Load() {
+			if got.View == nil {
+				t.Errorf("%+v", got)
+			}
+			return
+		}
+		if got.Code != sandbox.CodeUnavailable || got.RetryAfterSeconds == 0 {
+			t.Errorf("behind its fence it was told %+v", got)
+		}
+		w.until("the queue is above the fence", func() bool { return w.last() > fence.Load() })
+	}
+	t.Error("it is still behind")
+}
+
+// One that was overtaken by a command of this stream is told so, and the stream
+// stays as it is.
+func TestAFenceOfThisQueueChangesNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var fence atomic.Uint64
+	r := &fenced{fence: &fence, runner: newRunner(done)}
+	s := w.send("earlier") // in the queue before anybody works
+	last := w.send("first").sequence
+	fence.Store(last)
+	w.work(r, 1)
+	if got := w.reply(s); got.Code != sandbox.CodeOvertaken {
+		t.Errorf("%+v", got)
+	}
+	w.empty()
+	if now := w.last(); now != last {
+		t.Errorf("the stream went from %d to %d", last, now)
+	}
+}
+
+// fenced is a runner of records that all have the same fence.
+type fenced struct {
+	*runner
+	fence *atomic.Uint64
+}
+
+func (f *fenced) Run(ctx context.Context, c sandbox.Command, seq uint64) (command.Outcome, error) {
+	if fence := f.fence.Load(); seq < fence && c.SessionID != "first" {
+		return command.Outcome{Fence: fence, Err: sandbox.Errorf(sandbox.CodeOvertaken, "overtaken by a later command")}, nil
+	}
+	return f.runner.Run(ctx, c, seq)
+}
