@@ -89,7 +89,7 @@ func newBench(t *testing.T, srv *testbed.Server) *bench {
 	b := &bench{t: t, srv: srv, conn: srv.Connect(), world: testbed.NewWorld()}
 	b.obs = &passes{allow: make(chan struct{}), world: b.world}
 	b.g = &bucket.Guard{
-		JS: b.conn.JS, Ensure: b.conn.EnsureViews, Beats: views.NewStore(b.conn.JS, testbed.Sealer(t), 0), Witness: witness.New(witness.System()),
+		JS: b.conn.JS, Ensure: b.conn.EnsureViews, Remake: b.conn.RemakeViews, Beats: views.NewStore(b.conn.JS, testbed.Sealer(t), 0), Witness: witness.New(witness.System()),
 		Records: b.world, Observer: b.obs, Identity: "me", Resync: time.Hour, Log: zap.NewNop(),
 	}
 	return b
@@ -161,6 +161,39 @@ func TestAWipeBeginsAnew(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// An older store says of itself that it is complete, and is of the same creation.
+// The leader makes the bucket anew: readers must not take it for what is.
+func TestAnOlderBucketIsMadeAnew(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, testbed.NewServer(t))
+	b.start()
+	b.obs.allow <- struct{}{}
+	testbed.Eventually(t, "complete", b.beats(true))
+	_, created := b.beat()
+	older := b.srv.Keep()
+	sequence := func() uint64 {
+		s, err := b.conn.JS.Stream(t.Context(), contract.ViewStream)
+		if err != nil {
+			return 0
+		}
+		return s.CachedInfo().State.LastSeq
+	}
+	var from uint64
+	testbed.Eventually(t, "the bucket", func() bool { from = sequence(); return from > 0 })
+	testbed.Eventually(t, "the bucket to go on", func() bool { return sequence() > from+2 })
+	if b.obs.count() != 1 {
+		t.Error("a restart with the same store began a pass")
+	}
+	b.srv.Back(older)
+	testbed.Eventually(t, "another bucket, not complete", func() bool {
+		h, now := b.beat()
+		return !now.IsZero() && !now.Equal(created) && !h.Complete
+	})
+	testbed.Eventually(t, "a second pass", func() bool { return b.obs.count() == 2 })
+	b.obs.allow <- struct{}{}
+	testbed.Eventually(t, "complete again", b.beats(true))
 }
 
 func TestASuccessorKeepsCompleteAndPassesAnyway(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"net"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -62,6 +63,27 @@ func (s *Server) Wipe() {
 	if err := os.RemoveAll(s.dir); err != nil {
 		s.t.Fatal(err)
 	}
+	s.Start()
+}
+
+// Keep copies all it holds, and Back puts such a copy in place of it, as from a
+// backup.
+func (s *Server) Keep() (older string) {
+	s.t.Helper()
+	older = filepath.Join(s.t.TempDir(), "older")
+	s.Stop()
+	if err := os.CopyFS(older, os.DirFS(s.dir)); err != nil {
+		s.t.Fatal(err)
+	}
+	s.Start()
+	return older
+}
+
+// Back is described at Keep.
+func (s *Server) Back(older string) {
+	s.t.Helper()
+	s.Stop()
+	s.dir = older
 	s.Start()
 }
 
