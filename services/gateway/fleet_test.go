@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nats.go/micro"
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
@@ -24,12 +25,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // fleet is what a gateway talks to: a NATS server, a watcher's heartbeat, and a
 // provisioner that decides as the real one and keeps its records in a map.
 type fleet struct {
-	t      *testing.T
-	nats   *server.Server
-	conn   *natsx.Conn
-	store  *views.Store
-	url    sandbox.URLPattern
-	before func(sandbox.Command) // a command is worked on
+	t     *testing.T
+	nats  *server.Server
+	conn  *natsx.Conn
+	store *views.Store
+	// announced is that it is there.
+	announced micro.Service
+	url       sandbox.URLPattern
+	before    func(sandbox.Command) // a command is worked on
 	// workers work on so many commands at a time, each for a fixed time; 0: one
 	// after the other.
 	workers int
@@ -73,7 +76,8 @@ func (f *fleet) serve() {
 	if err := f.conn.EnsureViews(f.t.Context()); err != nil {
 		f.t.Fatal(err)
 	}
-	if _, err := f.conn.Announce("provisioner"); err != nil {
+	var err error
+	if f.announced, err = f.conn.Announce("provisioner"); err != nil {
 		f.t.Fatal(err)
 	}
 	f.beat()

@@ -1,7 +1,6 @@
 package gateway_test
 
 import (
-	"context"
 	"io"
 	"mime/multipart"
 	"net"
@@ -15,64 +14,6 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// line is a connection to NATS that can go silent: nothing arrives any more, and
-// nobody is told.
-type line struct {
-	net.Listener
-	silent chan struct{}
-	all    sync.WaitGroup
-}
-
-func newLine(t *testing.T, to string) *line {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l := &line{Listener: listener, silent: make(chan struct{})}
-	ctx, cancel := context.WithCancel(context.Background())
-	l.all.Go(func() {
-		for {
-			in, err := l.Accept()
-			if err != nil {
-				return
-			}
-			out, err := net.Dial("tcp", to)
-			if err != nil {
-				_ = in.Close()
-				continue
-			}
-			l.all.Go(func() { l.carry(ctx, in, out) })
-			l.all.Go(func() { l.carry(ctx, out, in) })
-		}
-	})
-	t.Cleanup(func() { cancel(); _ = l.Close(); l.all.Wait() })
-	return l
-}
-
-// carry copies until the line is silent, and then holds the connection.
-func (l *line) carry(ctx context.Context, from, to net.Conn) {
-	end := context.AfterFunc(ctx, func() { _ = from.Close(); _ = to.Close() })
-	defer end()
-	buffer := make([]byte, 32<<10)
-	for {
-		n, err := from.Read(buffer)
-		select {
-		case <-l.silent:
-			<-ctx.Done()
-			return
-		default:
-		}
-		if err != nil {
-			_ = to.Close()
-			return
-		}
-		if _, err := to.Write(buffer[:n]); err != nil {
-			return
-		}
-	}
-}
-
 // /health and /metrics ask nothing of NATS: it may be slow, or never have been
 // there.
 func TestHealthWithoutNATS(t *testing.T) {
@@ -85,7 +26,7 @@ func TestHealthWithoutNATS(t *testing.T) {
 		l := newLine(t, f.nats.Addr().String())
 		g := gatewayAt(t, "nats://"+l.Addr().String()).ready()
 		g.want(200, "key-plain", "GET", "/list", "")
-		close(l.silent)
+		l.set(silent)
 		// Those that ask NATS wait; they must not hold up the others.
 		var waiting sync.WaitGroup
 		for range 20 {
