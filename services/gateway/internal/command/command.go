@@ -65,6 +65,7 @@ type Sender struct {
 	log     *zap.Logger
 	timing  Timing
 	inbox   *inbox
+	absent  absence
 }
 
 // New returns a sender that listens for replies. present says whether there is

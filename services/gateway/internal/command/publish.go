@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -34,6 +35,7 @@ func (s *Sender) publish(ctx context.Context, m *nats.Msg) error {
 	begin, maybe := time.Now(), false
 	for {
 		o, err := s.attempt(ctx, m)
+		s.absent.note(o)
 		patience := s.timing.Away
 		switch o {
 		case stored:
@@ -50,7 +52,7 @@ func (s *Sender) publish(ctx context.Context, m *nats.Msg) error {
 				return busy(err, queueFull, "the command queue is full, nothing was done, try again")
 			}
 		case absent:
-			patience = s.timing.Rebuild
+			patience = max(s.timing.Away, s.timing.Rebuild-s.absent.lasts(begin))
 		case away, refused:
 		}
 		done := !wait(ctx, s.timing.Retry)
@@ -61,6 +63,29 @@ func (s *Sender) publish(ctx context.Context, m *nats.Msg) error {
 			return unreachable(err)
 		}
 	}
+}
+
+// absence is since when there is no queue. It is waited for as long as it takes to
+// be made anew, by all commands together: of one that stays away each learns soon.
+type absence struct{ since atomic.Int64 } // unix nanoseconds; 0: it is there, for all we know
+
+func (a *absence) note(o outcome) {
+	switch o {
+	case absent:
+		a.since.CompareAndSwap(0, time.Now().UnixNano())
+	case stored, refused, full, tooLarge: // somebody answered
+		a.since.Store(0)
+	case away, perhaps:
+	}
+}
+
+// lasts is how long it was away already at that time.
+func (a *absence) lasts(at time.Time) time.Duration {
+	since := a.since.Load()
+	if since == 0 {
+		return 0
+	}
+	return max(at.Sub(time.Unix(0, since)), 0)
 }
 
 const (

@@ -493,3 +493,37 @@ func TestAnotherFinishes(t *testing.T) {
 	}
 	w.empty()
 }
+
+// After the time for which the stream knows ids, a command that is published again
+// is stored again. It has a sequence of its own, and the rest is as with any other
+// (TestVerbs).
+func TestTheSameIDAfterItsWindow(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	stream, err := w.conn.JS.Stream(t.Context(), contract.CommandStream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := stream.CachedInfo().Config
+	cfg.Duplicates = 100 * time.Millisecond // the least there is
+	if _, err := w.conn.JS.UpdateStream(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	first := w.send("s")
+	var again sent
+	w.until("it to be stored again", func() bool {
+		again = w.sendCommand(first.Command)
+		return again.sequence != first.sequence
+	})
+	r := newRunner(done)
+	w.work(r, 1)
+	for _, s := range []sent{first, again} {
+		if got := w.reply(s); got.View == nil || got.CommandID != first.ID {
+			t.Errorf("%+v", got)
+		}
+	}
+	w.empty()
+	if all := r.all(); len(all) != 2 || all[0].sequence != first.sequence || all[1].sequence != again.sequence {
+		t.Errorf("%+v", all)
+	}
+}

@@ -80,6 +80,14 @@ func TestVerbs(t *testing.T) {
 				t.Errorf("delivered again: %v, %+v", err, again)
 			}
 			b.is(tt.want)
+			// And as the stream stores it again whose memory of ids is over: it is a
+			// command of its own then, for the same sandbox.
+			stored, err := b.Run(t.Context(), c, seq+1)
+			now := b.record()
+			if err != nil || stored.Err != nil || now.Fence != seq+1 || now.RuntimeID != before.RuntimeID || now.Generation != before.Generation {
+				t.Errorf("stored again: %v, %+v\nbefore %+v\nafter  %+v", err, stored, before, now)
+			}
+			b.is(tt.want)
 		})
 	}
 }

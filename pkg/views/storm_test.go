@@ -1,0 +1,111 @@
+package views_test
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/sandbar-io/sandbar/pkg/contract"
+	"github.com/sandbar-io/sandbar/pkg/natsx"
+	"github.com/sandbar-io/sandbar/pkg/sandbox"
+	"github.com/sandbar-io/sandbar/pkg/views"
+)
+
+// Connections that break again and again leave nothing behind on the server, no
+// consumer and no subscription, and are not made again without a pause.
+func TestReconnectsLeaveNothing(t *testing.T) {
+	t.Parallel()
+	const reconnects = 50
+	b := startBus(t)
+	b.put(newView("s", 1))
+	b.beat(true)
+	reader, err := natsx.Connect("gateway", natsx.Config{URL: b.ClientURL(), Replicas: 1}, zap.NewNop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(reader.Close)
+	if _, err := reader.Announce("gateway"); err != nil {
+		t.Fatal(err)
+	}
+	f := views.NewFollower(reader.JS, sealer(t, 'a').Open, zap.NewNop())
+	runUntilEnd(t, f)
+	confirmed(t, f)
+	consumers := func() int {
+		s, err := b.conn.JS.Stream(t.Context(), contract.ViewStream)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.CachedInfo().State.Consumers
+	}
+	had, subscribed := consumers(), b.NumSubscriptions()
+	began := time.Now()
+	for n := range uint64(reconnects) {
+		id, err := reader.GetClientID()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.DisconnectClientByID(id); err != nil {
+			t.Fatal(err)
+		}
+		until(t, "a reconnection", func() bool { return reader.Stats().Reconnects > n && reader.IsConnected() })
+	}
+	if took := time.Since(began); took < reconnects*100*time.Millisecond {
+		t.Errorf("%d reconnections in %s: there is no pause before them", reconnects, took)
+	}
+	b.put(newView("s", 2))
+	confirmed(t, f)
+	until(t, "the view of after it", func() bool { v := f.Memory().Session(tenant, "s"); return v != nil && v.Order == 2 })
+	until(t, "no more consumers and subscriptions than before", func() bool {
+		return consumers() <= had && b.NumSubscriptions() <= subscribed
+	})
+}
+
+// A reader that cannot keep up, because it is held up by something, misses nothing
+// in the end: more than the client library holds for it has come meanwhile.
+func TestFollowerThatIsHeldUp(t *testing.T) {
+	t.Parallel()
+	const sandboxes, rounds = 200, 10 // 256 are what the watch holds
+	b := startBus(t)
+	b.put(newView("first", 1))
+	b.beat(true)
+	var held atomic.Bool
+	release := make(chan struct{})
+	f := views.NewFollower(b.conn.JS, func(*sandbox.View) error {
+		if held.Load() {
+			<-release
+		}
+		return nil
+	}, zap.NewNop())
+	runUntilEnd(t, f)
+	confirmed(t, f)
+	held.Store(true)
+	for round := range uint64(rounds) {
+		for i := range sandboxes {
+			b.put(newView(fmt.Sprint("s", i), round+1, ofRuntime(i)))
+		}
+	}
+	if f.ReadIndex(t.Context()) == nil {
+		t.Error("it confirms what it has not taken in")
+	}
+	held.Store(false)
+	close(release)
+	confirmed(t, f)
+	for i := range sandboxes {
+		if v := f.Memory().Session(tenant, fmt.Sprint("s", i)); v == nil || v.Order != rounds {
+			t.Fatalf("s%d is %+v", i, v)
+		}
+	}
+}
+
+// runUntilEnd runs a follower until the test ends.
+func runUntilEnd(t *testing.T, f *views.Follower) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = f.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-done })
+}
