@@ -16,16 +16,23 @@ import (
 
 var update = flag.Bool("update", false, "write deploy/22-nats-config.yaml anew")
 
-// The ConfigMap holds nats.conf as it is: plain manifests cannot take a file in.
+// natsFiles are the configurations of one server, and of one of three.
+var natsFiles = []string{"nats.conf", "cluster.conf"}
+
+// The ConfigMap holds them as they are: plain manifests cannot take a file in.
 func TestNATSConfigIsACopy(t *testing.T) {
 	t.Parallel()
-	conf, err := os.ReadFile(filepath.Join(root, "deploy", "nats", "nats.conf"))
-	if err != nil {
-		t.Fatal(err)
+	files := map[string]string{}
+	for _, name := range natsFiles {
+		conf, err := os.ReadFile(filepath.Join(root, "deploy", "nats", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[name] = string(conf)
 	}
 	path := filepath.Join(root, "deploy", "22-nats-config.yaml")
 	if *update {
-		if err := os.WriteFile(path, natsConfig(string(conf)), 0o644); err != nil {
+		if err := os.WriteFile(path, natsConfig(files), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -34,14 +41,14 @@ func TestNATSConfigIsACopy(t *testing.T) {
 		t.Fatal(err)
 	}
 	cm, ok := decode(t, path, body)[0].obj.(*corev1.ConfigMap)
-	if !ok || cm.Data["nats.conf"] != string(conf) || string(body) != string(natsConfig(string(conf))) {
-		t.Error("it is another than deploy/nats/nats.conf; go test ./deploycheck -update")
+	if !ok || !maps.Equal(cm.Data, files) || string(body) != string(natsConfig(files)) {
+		t.Error("it is another than deploy/nats holds; go test ./deploycheck -update")
 	}
 }
 
-func natsConfig(conf string) []byte {
+func natsConfig(files map[string]string) []byte {
 	var b strings.Builder
-	b.WriteString(`# A copy of nats/nats.conf, made by: go test ./deploycheck -update (in tools/)
+	b.WriteString(`# A copy of what nats/ holds, made by: go test ./deploycheck -update (in tools/)
 apiVersion: v1
 kind: ConfigMap
 metadata:
@@ -49,13 +56,15 @@ metadata:
   namespace: sandbar-system
   labels: {app.kubernetes.io/part-of: sandbar}
 data:
-  nats.conf: |
 `)
-	for line := range strings.Lines(conf) {
-		if line != "\n" {
-			b.WriteString("    ")
+	for _, name := range natsFiles {
+		b.WriteString("  " + name + ": |\n")
+		for line := range strings.Lines(files[name]) {
+			if line != "\n" {
+				b.WriteString("    ")
+			}
+			b.WriteString(line)
 		}
-		b.WriteString(line)
 	}
 	return []byte(b.String())
 }
