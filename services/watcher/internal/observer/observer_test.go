@@ -2,6 +2,7 @@ package observer_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"testing"
@@ -242,5 +243,36 @@ func TestAnOlderLookChangesNothing(t *testing.T) {
 	}
 	if v := b.view(key); v.Status != sandbox.StatusRunning || v.Order != 20 {
 		t.Errorf("a watcher that lags wrote %s at %d", v.Status, v.Order)
+	}
+}
+
+// An event tells of what readers can see: where the view is not written, nothing
+// is published.
+func TestNoEventWithoutItsView(t *testing.T) {
+	t.Parallel()
+	for name, prevent := range map[string]func(*bench, *sandbox.Record){
+		"the record moved": func(b *bench, r *sandbox.Record) {
+			moved := r.Clone()
+			moved.Generation++
+			b.world.SetLive(moved)
+		},
+		"the API server is away": func(b *bench, _ *sandbox.Record) {
+			b.world.Fail(errors.New("no answer"))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			r := b.born("s")
+			b.world.Set(r, 10, testbed.ReadyPod(r, 10))
+			prevent(b, r)
+			if _, err := b.o.Look(t.Context(), testbed.Key(r)); err == nil {
+				t.Error("the look succeeded")
+			}
+			if v := b.view(testbed.Key(r)); v != nil {
+				t.Errorf("a view was written: %+v", v)
+			}
+			b.wantEvents()
+		})
 	}
 }

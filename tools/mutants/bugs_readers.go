@@ -1,0 +1,129 @@
+package main
+
+var watcherBugs = []bug{
+	{
+		"event-before-write", "an event is published before the view that tells it is written",
+		change("services/watcher/internal/observer/look.go",
+			"			again = at\n			return keep(prev, v, known)\n",
+			`			again = at
+			told := keep(prev, v, known)
+			sandbox.Advance(prev, &told, sandbox.Restored{}, now)
+			_ = o.events.Publish(ctx, &told)
+			return keep(prev, v, known)
+`),
+		[]catch{unit(watcher, "internal/observer", "TestNoEventWithoutItsView")},
+	},
+	{
+		"event-without-position", "an event is published whatever the last one was",
+		change("services/watcher/internal/events/publisher.go",
+			`jetstream.WithMsgID(e.ID), jetstream.WithExpectStream(contract.EventStream),
+		jetstream.WithExpectLastSequenceForSubject(at.sequence, contract.EventsOf(v.Tenant, t.RuntimeID)))`,
+			"jetstream.WithExpectStream(contract.EventStream))"),
+		[]catch{unit(watcher, "internal/events", "TestTwoPublishersAtOnce", "TestAnOldLeaderPastTheWindow")},
+	},
+	{
+		"pod-goes-unnoticed", "nobody is told of a pod that went; the comparison every 60 s mends it",
+		change("services/watcher/internal/podwatch/watch.go",
+			"	rs, _ := w.records.store.of(p.Record)\n",
+			"	rs, _ := w.records.store.of(p.Record)\n	if pods, _ := w.pods.store.of(p.Record); len(pods) == 0 {\n		return\n	}\n"),
+		[]catch{onAPIServer(watcher, ".", "TestAPodThatGoesIsAskedForAtOnce")},
+	},
+	{
+		"drift-not-looked-at-again", "drift that must last is looked at again with the next comparison only",
+		change("services/watcher/internal/observer/command.go",
+			"	if now.Before(at) {\n		return at, nil\n	}\n	if err := o.commands.Send(ctx, c, now); err != nil {\n		return time.Time{}, err\n	}\n	if ending",
+			"	if now.Before(at) {\n		return time.Time{}, nil\n	}\n	if err := o.commands.Send(ctx, c, now); err != nil {\n		return time.Time{}, err\n	}\n	if ending"),
+		[]catch{
+			unit(watcher, "internal/observer", "TestALookAgainIsAskedForWhenDriftMustLast"),
+			onAPIServer(watcher, ".", "TestAPodThatGoesIsAskedForAtOnce"),
+		},
+	},
+	{
+		"complete-too-early", "the heartbeat says complete before a pass over fresh lists",
+		change("services/watcher/internal/bucket/session.go",
+			"	for {\n		start := time.Now()\n", "	s.complete.Store(true)\n	for {\n		start := time.Now()\n"),
+		[]catch{unit(watcher, "internal/bucket", "TestCompleteOnlyAfterAPassOverFreshLists", "TestAWipeBeginsAnew")},
+	},
+	{
+		"complete-without-lists", "the full pass goes over what the watch happens to show",
+		change("services/watcher/internal/bucket/session.go",
+			"err := g.Records.Refresh(ctx)\n", "err := ctx.Err()\n"),
+		[]catch{unit(watcher, "internal/bucket", "TestCompleteOnlyAfterAPassOverFreshLists")},
+	},
+	{
+		"key-removed-unasked", "the key of a record that the watch has lost is removed without a look at the API server",
+		change("services/watcher/internal/observer/remove.go",
+			"if exists && (live == nil || live.Tenant == tenant) {", "if exists && live == nil {"),
+		[]catch{unit(watcher, "internal/observer", "TestTheKeyOfALiveRecordIsNeverRemoved")},
+	},
+	{
+		"key-for-a-dead-record", "an absent key is made from whatever copy of the record is at hand",
+		change("services/watcher/internal/observer/look.go",
+			"return err == nil && live != nil && live.UID == r.UID && live.Generation == r.Generation, err",
+			"return err == nil && (live == nil || live != nil), err"),
+		[]catch{unit(watcher, "internal/observer", "TestAKeyIsNotMadeForARecordThatMoved", "TestAPauseWhoseRecordComesLate")},
+	},
+	{
+		"sequences-begin-at-one", "a stream that is made anew counts from one",
+		change("pkg/natsx/streams.go", "return uint64(time.Now().UnixMicro())", "return uint64(time.Now().UnixMicro()) % 2"),
+		[]catch{unit(shared, "natsx", "TestSequencesRiseOverAWipe")},
+	},
+}
+
+var readerBugs = []bug{
+	{
+		"404-without-read-index", "a gateway says 404 of what its memory lacks",
+		change("services/gateway/internal/httpapi/read.go",
+			"	v := look()\n	if v == nil {\n		if err := a.Views.ReadIndex(ctx); err != nil {\n			return nil, err\n		}\n		if",
+			"	v := look()\n	if v == nil {\n		if"),
+		[]catch{unit(gateway, "internal/httpapi", "TestExistence")},
+	},
+	{
+		"incomplete-taken-for-complete", "a gateway takes a bucket that was just made for all there is",
+		change("pkg/views/follow.go",
+			"complete := s.beat.Complete && s.beat.Created.Equal(s.created)", "complete := true"),
+		[]catch{unit(shared, "views", "TestFollowerOfAnIncompleteBucket", "TestFollowerOfABucketMadeAnew")},
+	},
+	{
+		"memory-goes-back", "a gateway shows what came last, not what is newest",
+		change("pkg/views/memory.go", "c < 0 || c == 0 && revision < old.revision {", "c < 0 && revision < 0 {"),
+		[]catch{unit(shared, "views", "TestMemoryTakesTheNewest", "TestMemoryAgainstTheModel")},
+	},
+	{
+		"answer-not-merged", "a gateway answers and does not show it yet",
+		change("services/gateway/internal/command/answer.go",
+			"if s.views.Memory().Merge(v, r.Revision) {", "if r.Revision > 0 {"),
+		[]catch{unit(gateway, "internal/command", "TestDoIsAnswered")},
+	},
+	{
+		"silence-means-undone", "no reply in time is told as “nothing was done”",
+		change("services/gateway/internal/command/command.go",
+			`return sandbox.Wrap(err, sandbox.CodeTimeout,`, `return sandbox.Wrap(err, sandbox.CodeUnavailable,`),
+		[]catch{unit(gateway, "internal/command", "TestDoWithoutReply")},
+	},
+	{
+		"attempts-without-an-id", "a command whose acknowledgement was lost is stored twice",
+		change("services/gateway/internal/command/command.go", "	m.Header.Set(nats.MsgIdHdr, c.ID)\n", ""),
+		[]catch{unit(gateway, "internal/command", "TestAcknowledgementLost")},
+	},
+	{
+		"another-tenants-runtime", "a runtime id opens another tenant's sandbox",
+		change("services/gateway/internal/httpapi/read.go", "if v == nil || v.Tenant != c.key.Tenant {", "if v == nil {"),
+		[]catch{unit(gateway, "internal/httpapi", "TestExistence")},
+	},
+	{
+		"session-key-unsealed", "a view carries the session key as it is",
+		change("pkg/sandbox/view.go", "SessionKey string `json:\"-\"`", "SessionKey string `json:\"session_key\"`"),
+		[]catch{unit(shared, "contract", "TestViewsHideTheKey", "TestGolden")},
+	},
+	{
+		"tenants-key-passed-on", "the router hands the tenant's API key to the sandbox",
+		change("services/router/internal/proxy/request.go", "	pr.Out.Header.Del(tenantKeyHeader)\n", ""),
+		[]catch{unit(router, "internal/proxy", "TestTheTenantsKeyStaysHere")},
+	},
+	{
+		"stop-without-drain", "a service that is told to stop closes its connections at once",
+		change("pkg/run/run.go", "if srv.Shutdown(ctx) != nil {", "if ctx.Err() == nil {"),
+		[]catch{unit(shared, "run", "TestServeDrains"), unit(gateway, ".", "TestDrain")},
+	},
+}
