@@ -169,7 +169,7 @@ func TestGoldenFilesAreWhole(t *testing.T) {
 	for _, v := range []any{full, *full.Spec, *full.Spec.Lifecycle, *full.Limits, *view, view.Route, view.Transitions[1]} {
 		rv := reflect.ValueOf(v)
 		for i := range rv.NumField() {
-			if rv.Field(i).IsZero() {
+			if rv.Field(i).IsZero() && rv.Type().Field(i).Name != "Unknown" { // what no golden file can hold
 				t.Errorf("%s.%s has no value", rv.Type(), rv.Type().Field(i).Name)
 			}
 		}

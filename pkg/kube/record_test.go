@@ -223,6 +223,56 @@ func TestUnknownMembersSurvive(t *testing.T) {
 	}
 }
 
+// What a newer version adds to a spec, a route or a lifecycle goes where these go:
+// over a pause and a resume by this version, and away with the spec.
+func TestUnknownMembersInsideSurvive(t *testing.T) {
+	t.Parallel()
+	rec := recordOf()
+	rec.Spec.Lifecycle = &sandbox.Lifecycle{}
+	s := stored(t, rec)
+	var m map[string]any
+	if err := json.Unmarshal(s.Data["record"], &m); err != nil {
+		t.Fatal(err)
+	}
+	spec, route := m["spec"].(map[string]any), m["route"].(map[string]any)
+	spec["gpus"], route["ssh"] = map[string]any{"class": "<x>", "n": 2.0}, "ssh://here"
+	spec["lifecycle"] = map[string]any{"hibernate_seconds": 5.0}
+	body, err := json.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Data["record"] = body
+	change := func(change func(*sandbox.Record)) (after struct{ Spec, Route map[string]any }) {
+		t.Helper()
+		got, err := kube.DecodeRecord(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		next := got.Clone()
+		next.Generation++
+		change(next)
+		patch, err := kube.EncodeUpdate(got, next)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s = apply(t, s, patch)
+		if err := json.Unmarshal(s.Data["record"], &after); err != nil {
+			t.Fatal(err)
+		}
+		return after
+	}
+	for _, desired := range []sandbox.Desired{sandbox.Paused, sandbox.Running} {
+		after := change(func(r *sandbox.Record) { r.Desired = desired })
+		if !reflect.DeepEqual(after.Spec, spec) || !reflect.DeepEqual(after.Route, route) {
+			t.Errorf("%s: %v, want %v and %v", desired, after, spec, route)
+		}
+	}
+	after := change(func(r *sandbox.Record) { r.Desired, r.Spec = sandbox.Stopped, sandbox.Spec{} })
+	if after.Spec["gpus"] != nil || after.Spec["lifecycle"] != nil {
+		t.Errorf("a stopped one has the spec %v", after.Spec)
+	}
+}
+
 // A reason that is taken back does not come back as an unknown member.
 func TestAReasonIsTakenBack(t *testing.T) {
 	t.Parallel()

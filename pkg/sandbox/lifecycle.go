@@ -18,6 +18,8 @@ type Lifecycle struct {
 	// Unclaimed: started or resumed and never asked for by its client, then
 	// stopped or paused.
 	Unclaimed *int64 `json:"unclaimed_seconds,omitempty"`
+
+	Unknown Unknown `json:"-"`
 }
 
 // LifecycleClocks are the clocks by their names on the wire, in the order in
@@ -84,6 +86,7 @@ func (l *Lifecycle) Clone() *Lifecycle {
 			*n = &m
 		}
 	}
+	out.Unknown = l.Unknown.Clone()
 	return &out
 }
 

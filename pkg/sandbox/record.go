@@ -1,7 +1,6 @@
 package sandbox
 
 import (
-	"encoding/json"
 	"maps"
 	"slices"
 	"strconv"
@@ -32,13 +31,15 @@ type Spec struct {
 	FSGroup         *int64            `json:"fs_group,omitempty"`
 	ImagePullPolicy string            `json:"image_pull_policy,omitempty"`
 	Lifecycle       *Lifecycle        `json:"lifecycle,omitempty"`
+
+	Unknown Unknown `json:"-"`
 }
 
 // Clone returns a copy that shares nothing.
 func (s Spec) Clone() Spec {
 	s.Command = slices.Clone(s.Command)
 	s.Environment = maps.Clone(s.Environment)
-	s.Lifecycle = s.Lifecycle.Clone()
+	s.Lifecycle, s.Unknown = s.Lifecycle.Clone(), s.Unknown.Clone()
 	for _, id := range []**int64{&s.RunAsUser, &s.RunAsGroup, &s.FSGroup} {
 		if *id != nil {
 			n := **id
@@ -56,11 +57,13 @@ type Route struct {
 	URL       string         `json:"url"`                  // the agent server, without a trailing slash
 	VSCodeURL string         `json:"vscode_url,omitempty"` // the editor
 	WorkHosts map[string]int `json:"work_hosts"`           // worker URL → port
+
+	Unknown Unknown `json:"-"`
 }
 
 // Clone returns a copy that shares nothing.
 func (r Route) Clone() Route {
-	r.WorkHosts = maps.Clone(r.WorkHosts)
+	r.WorkHosts, r.Unknown = maps.Clone(r.WorkHosts), r.Unknown.Clone()
 	return r
 }
 
@@ -107,9 +110,7 @@ type Record struct {
 	Begun   int64
 	BegunAt time.Time
 
-	// Unknown holds what a newer version wrote into the record and this one
-	// does not know; it is written back as it was.
-	Unknown map[string]json.RawMessage
+	Unknown Unknown
 }
 
 // Clone returns a copy that shares nothing.
@@ -120,10 +121,7 @@ func (r *Record) Clone() *Record {
 	c := *r
 	c.Spec = r.Spec.Clone()
 	c.Route = r.Route.Clone()
-	c.Unknown = maps.Clone(r.Unknown)
-	for k, v := range c.Unknown {
-		c.Unknown[k] = slices.Clone(v)
-	}
+	c.Unknown = r.Unknown.Clone()
 	return &c
 }
 

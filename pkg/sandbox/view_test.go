@@ -74,7 +74,7 @@ func TestSameForReaders(t *testing.T) {
 		"CreatedAt":   "fixed with the runtime id",
 		"Transitions": "for the watcher only, and made from the rest",
 	}
-	sameRoute := map[string]string{"VSCodeURL": "fixed with the label"}
+	sameRoute := map[string]string{"VSCodeURL": "fixed with the label", "Unknown": "fixed too, and nothing that this version reads"}
 	classified(t, reflect.TypeFor[sandbox.View](), different, same)
 	classified(t, reflect.TypeFor[sandbox.Route](), route, sameRoute)
 
