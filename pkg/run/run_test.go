@@ -1,6 +1,7 @@
 package run_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -219,7 +220,6 @@ func TestServeDrains(t *testing.T) {
 		if !backend.Load() {
 			t.Error("the backend ended before the server was told")
 		}
-		close(release)
 	})
 	g.Add(func(ctx context.Context) error {
 		<-ctx.Done()
@@ -247,6 +247,18 @@ func TestServeDrains(t *testing.T) {
 	}()
 	<-entered
 	cancel()
+	// The request is still under way when no more are taken.
+	for begin := time.Now(); ; {
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			break
+		}
+		_ = c.Close()
+		if time.Since(begin) > run.DrainTimeout {
+			t.Fatal("it still takes connections")
+		}
+	}
+	close(release)
 	if got := <-answer; got != "200 answered <nil>" {
 		t.Error(got)
 	}
@@ -256,8 +268,60 @@ func TestServeDrains(t *testing.T) {
 	if !unready.Load() || backend.Load() {
 		t.Errorf("unready %v, backend %v", unready.Load(), backend.Load())
 	}
-	if _, err := net.Dial("tcp", l.Addr().String()); err == nil {
-		t.Error("it still takes connections")
+}
+
+// A connection that is used again and again is given up before it is closed: the
+// last answer on it says so, and the server is not the one to take it away under a
+// request.
+func TestServeGivesConnectionsUp(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	unready := make(chan struct{})
+	srv := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, "answered")
+	})}
+	g := run.NewGroup(ctx)
+	g.Serve(srv, l, func() { close(unready) })
+	ended := make(chan error, 1)
+	go func() { ended <- g.Run() }()
+	conn, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	in := bufio.NewReader(conn)
+	ask := func() *http.Response {
+		t.Helper()
+		if _, err := fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: here\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.ReadResponse(in, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if body, err := io.ReadAll(resp.Body); string(body) != "answered" || err != nil {
+			t.Fatalf("%q, %v", body, err)
+		}
+		return resp
+	}
+	if ask().Close || ask().Close {
+		t.Error("the connection is given up while nobody asks for an end")
+	}
+	cancel()
+	<-unready
+	for begin := time.Now(); !ask().Close; { // the first may come before the server knows
+		if time.Since(begin) > run.UnreadyFor/2 {
+			t.Fatal("the connection is kept")
+		}
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }
 
