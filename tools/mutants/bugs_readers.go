@@ -124,6 +124,11 @@ var readerBugs = []bug{
 	{
 		"stop-without-drain", "a service that is told to stop closes its connections at once",
 		change("pkg/run/run.go", "if srv.Shutdown(ctx) != nil {", "if ctx.Err() == nil {"),
-		[]catch{unit(shared, "run", "TestServeDrains"), unit(gateway, ".", "TestDrain")},
+		[]catch{unit(shared, "run", "TestServeDrains")},
+	},
+	{
+		"connections-not-given-up", "a service that is about to stop lets clients keep their connections, and closes them under a request",
+		change("pkg/run/run.go", "		d.leaving.Store(true)\n", ""),
+		[]catch{unit(shared, "run", "TestServeGivesConnectionsUp")},
 	},
 }

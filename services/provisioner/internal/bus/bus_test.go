@@ -527,3 +527,29 @@ func TestTheSameIDAfterItsWindow(t *testing.T) {
 		t.Errorf("%+v", all)
 	}
 }
+
+// A command stays in the queue while anything of it is left to do: who dies before
+// that is followed by another.
+func TestTheAckComesLast(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	held := func(ctx context.Context) error {
+		s, err := w.conn.JS.Stream(ctx, contract.CommandStream)
+		if err == nil && s.CachedInfo().State.Msgs != 1 {
+			t.Error("the command is gone from the queue before it is done")
+		}
+		return err
+	}
+	r := newRunner(func(ctx context.Context, c sandbox.Command) (command.Outcome, error) {
+		if err := held(ctx); err != nil {
+			return command.Outcome{}, err
+		}
+		return done(ctx, c)
+	})
+	r.follow = held
+	w.work(r, 1)
+	if got := w.reply(w.send("s")); got.View == nil {
+		t.Errorf("%+v", got)
+	}
+	w.empty()
+}
