@@ -50,7 +50,10 @@ type Options struct {
 	// Bin is a folder that Build has filled, for several stacks to share; empty:
 	// the stack builds its own, in Dir.
 	Bin string
-	Log func(format string, a ...any) `json:"-"`
+	// OwnBin are such folders of single instances, by their names: another version
+	// beside the rest.
+	OwnBin map[string]string
+	Log    func(format string, a ...any) `json:"-"`
 }
 
 func (o *Options) settle() error {

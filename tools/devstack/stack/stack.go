@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -129,18 +130,18 @@ func (s *Stack) Of(kind string) []*Service {
 }
 
 // Build builds the services as they ship, each module by itself, and the NATS
-// server, into a folder that stacks can share.
-func Build(ctx context.Context, repo, bin string, failpoints bool) error {
+// server, into a folder that stacks can share. More flags are go build's.
+func Build(ctx context.Context, repo, bin string, failpoints bool, flags ...string) error {
 	for _, kind := range []string{"gateway", "provisioner", "watcher", "router"} {
-		if err := compile(ctx, filepath.Join(repo, "services", kind), "./cmd/"+kind, filepath.Join(bin, kind), failpoints); err != nil {
+		if err := compile(ctx, filepath.Join(repo, "services", kind), "./cmd/"+kind, filepath.Join(bin, kind), failpoints, flags); err != nil {
 			return err
 		}
 	}
-	return compile(ctx, filepath.Join(repo, "tools"), "./natsserver", filepath.Join(bin, "natsserver"), failpoints)
+	return compile(ctx, filepath.Join(repo, "tools"), "./natsserver", filepath.Join(bin, "natsserver"), failpoints, flags)
 }
 
-func compile(ctx context.Context, module, pkg, program string, failpoints bool) error {
-	args := []string{"build", "-trimpath", "-o", program}
+func compile(ctx context.Context, module, pkg, program string, failpoints bool, flags []string) error {
+	args := append([]string{"build", "-trimpath", "-o", program}, flags...)
 	if failpoints {
 		args = append(args, "-tags", "failpoints")
 	}
@@ -166,7 +167,7 @@ func (s *Stack) StartService(name string, extra ...string) error {
 		return fmt.Errorf("no service %s", name)
 	}
 	_, err := s.table.Start(process.Command{
-		Name: name, Path: filepath.Join(s.bin(), svc.Kind), Env: append(slices.Clone(svc.Env), extra...),
+		Name: name, Path: filepath.Join(cmp.Or(s.OwnBin[name], s.bin()), svc.Kind), Env: append(slices.Clone(svc.Env), extra...),
 	})
 	return err
 }

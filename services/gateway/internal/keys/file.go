@@ -34,6 +34,13 @@ type fileLifecycle struct {
 	Unclaimed *int64 `yaml:"unclaimed_seconds"`
 }
 
+func (f *fileLifecycle) lifecycle() *sandbox.Lifecycle {
+	if f == nil {
+		return nil
+	}
+	return &sandbox.Lifecycle{Idle: f.Idle, MaxAge: f.MaxAge, Retention: f.Retention, Pending: f.Pending, Unclaimed: f.Unclaimed}
+}
+
 // parse reads a keys file and says all that is wrong with it, without citing a
 // value of it.
 func parse(body []byte) ([]entry, error) {
@@ -79,7 +86,7 @@ func (k fileKey) entry() (entry, error) {
 		errs = append(errs, errors.New("resume_active: must be 200 or 409"))
 	}
 	e := entry{key: Key{Name: k.Name, Tenant: k.Tenant, RotateOnResume: k.RotateOnResume, ResumeActive: k.ResumeActive}}
-	e.key.Lifecycle, e.key.LifecycleFixed = (*sandbox.Lifecycle)(k.Lifecycle), k.LifecycleFixed
+	e.key.Lifecycle, e.key.LifecycleFixed = k.Lifecycle.lifecycle(), k.LifecycleFixed
 	if err := e.key.Lifecycle.Validate(); err != nil {
 		errs = append(errs, errors.New(sandbox.MessageOf(err)))
 	}
