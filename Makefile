@@ -12,7 +12,7 @@ VULN_VERSION := v1.9.0
 INTO = $(if $(filter command,$(origin KUBECONFIG)),--kubeconfig '$(KUBECONFIG)')
 export GOFLAGS := $(filter-out -mod=%,$(GOFLAGS))
 
-.PHONY: help up down status logs images build test robustness openhands bench lint vuln fmt tidy verify clean
+.PHONY: help up down status logs images build test robustness mutants openhands bench lint vuln fmt tidy verify clean
 
 help: ## what there is
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ test: $(BIN)/testrun ## all tests, on a cluster of their own; ends with N passed
 
 robustness: $(BIN)/testrun ## random requests and faults, judged by a model; SEED=4711 DURATION=30m
 	@SANDBAR_SEED='$(SEED)' SANDBAR_DURATION='$(DURATION)' $(BIN)/testrun -phase robustness -v
+
+mutants: $(BIN)/mutants ## put bugs into the product, one after the other: each must make its tests fail; RUN=regexp LAYER=unit
+	@$(BIN)/mutants -run '$(RUN)' -layer '$(LAYER)'
 
 openhands: $(BIN)/testrun ## the published OpenHands clients and agent server against a cluster of their own
 	@$(BIN)/testrun -phase openhands
@@ -70,8 +73,8 @@ verify: ## formatted, tidy, vetted, structure and deploy/ as they must be, gener
 clean: down ## down, and all that was built here
 	rm -rf .sandbar
 
-.PHONY: $(BIN)/devstack $(BIN)/testrun $(BIN)/loadgen
-$(BIN)/devstack $(BIN)/testrun $(BIN)/loadgen:
+.PHONY: $(BIN)/devstack $(BIN)/testrun $(BIN)/mutants $(BIN)/loadgen
+$(BIN)/devstack $(BIN)/testrun $(BIN)/mutants $(BIN)/loadgen:
 	@mkdir -p $(BIN)
 	@cd tools && go build -o ../$@ ./$(notdir $@)
 
