@@ -81,7 +81,11 @@ func TestBugsCompile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-overlay", path, "-o", os.DevNull, "work")
+	args := []string{"build", "-overlay", path, "-o", os.DevNull}
+	for _, module := range []string{shared, gateway, provisioner, watcher, router} {
+		args = append(args, "./"+module+"/...")
+	}
+	cmd := exec.CommandContext(t.Context(), "go", args...)
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)

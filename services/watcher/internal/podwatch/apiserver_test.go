@@ -94,9 +94,18 @@ type bench struct {
 
 func newBench(t *testing.T, every time.Duration) *bench {
 	t.Helper()
-	b := &bench{k8s: testbed.NewCluster(t), net: &freezer{}}
+	net := &freezer{}
+	b := newBenchOver(t, every, func(rt http.RoundTripper) http.RoundTripper { net.next = rt; return net })
+	b.net = net
+	return b
+}
+
+// newBenchOver is a bench over another network.
+func newBenchOver(t *testing.T, every time.Duration, wrap func(http.RoundTripper) http.RoundTripper) *bench {
+	t.Helper()
+	b := &bench{k8s: testbed.NewCluster(t)}
 	cfg := rest.CopyConfig(b.k8s.Config)
-	cfg.Wrap(func(rt http.RoundTripper) http.RoundTripper { b.net.next = rt; return b.net })
+	cfg.Wrap(wrap)
 	b.w = podwatch.New(kubernetes.NewForConfigOrDie(cfg), metadata.NewForConfigOrDie(cfg), podwatch.Config{
 		Namespace: b.k8s.Namespace, RoutingMode: settings.ByIngress, CheckEvery: every, CheckAgain: 300 * time.Millisecond, Restarts: func() { b.restarts.Add(1) },
 		Faults: faults.New(),
