@@ -12,7 +12,6 @@ import (
 	"os/signal"
 	"reflect"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -134,35 +133,23 @@ func (g *Group) Serve(srv *http.Server, l net.Listener, unready func()) {
 	d := &drainer{next: srv.Handler}
 	srv.Handler = d
 	g.g.Add(func() error {
-		if err := serve(srv, l); !errors.Is(err, http.ErrServerClosed) {
-			return fmt.Errorf("serve %s: %w", l.Addr(), err)
+		err := serve(srv, l)
+		if errors.Is(err, http.ErrServerClosed) || d.leaving.Load() {
+			return nil
 		}
-		return nil
+		return fmt.Errorf("serve %s: %w", l.Addr(), err)
 	}, func(error) {
 		unready()
 		d.leaving.Store(true)
 		time.Sleep(UnreadyFor)
 		ctx, cancel := context.WithTimeout(context.Background(), DrainTimeout)
 		defer cancel()
+		_ = l.Close() // no more connections; those that are there go on
+		d.drain(ctx)
 		if srv.Shutdown(ctx) != nil {
 			_ = srv.Close() // the budget is used up
 		}
 	})
-}
-
-// drainer asks clients of a server that is about to end to come by another
-// connection: one that is in use when it is closed may take a request with it.
-type drainer struct {
-	next    http.Handler
-	leaving atomic.Bool
-}
-
-func (d *drainer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	// The answer to an upgrade has a Connection of its own.
-	if d.leaving.Load() && r.Header.Get("Upgrade") == "" {
-		w.Header().Set("Connection", "close") // over HTTP/2: no new streams
-	}
-	d.next.ServeHTTP(w, r)
 }
 
 func serve(srv *http.Server, l net.Listener) error {

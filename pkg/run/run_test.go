@@ -247,17 +247,7 @@ func TestServeDrains(t *testing.T) {
 	}()
 	<-entered
 	cancel()
-	// The request is still under way when no more are taken.
-	for begin := time.Now(); ; {
-		c, err := net.Dial("tcp", l.Addr().String())
-		if err != nil {
-			break
-		}
-		_ = c.Close()
-		if time.Since(begin) > run.DrainTimeout {
-			t.Fatal("it still takes connections")
-		}
-	}
+	untilRefused(t, l) // the request is still under way then
 	close(release)
 	if got := <-answer; got != "200 answered <nil>" {
 		t.Error(got)
@@ -289,25 +279,11 @@ func TestServeGivesConnectionsUp(t *testing.T) {
 	g.Serve(srv, l, func() { close(unready) })
 	ended := make(chan error, 1)
 	go func() { ended <- g.Run() }()
-	conn, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	in := bufio.NewReader(conn)
+	conn := dial(t, l)
 	ask := func() *http.Response {
 		t.Helper()
-		if _, err := fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: here\r\n\r\n"); err != nil {
-			t.Fatal(err)
-		}
-		resp, err := http.ReadResponse(in, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		if body, err := io.ReadAll(resp.Body); string(body) != "answered" || err != nil {
-			t.Fatalf("%q, %v", body, err)
-		}
+		resp := conn.ask(t, "/")
+		conn.read(t, resp, "answered")
 		return resp
 	}
 	if ask().Close || ask().Close {
@@ -322,6 +298,100 @@ func TestServeGivesConnectionsUp(t *testing.T) {
 	}
 	if err := <-ended; err != nil {
 		t.Error(err)
+	}
+}
+
+// A long answer may have begun before the end was known: when it is over, the
+// connection is still there for the request that its client sends next.
+func TestServeLingers(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	release := make(chan struct{})
+	srv := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/long" {
+			fmt.Fprint(w, "begun, ")
+			_ = http.NewResponseController(w).Flush() // the header is out
+			<-release
+		}
+		fmt.Fprint(w, "answered")
+	})}
+	g := run.NewGroup(ctx)
+	g.Serve(srv, l, func() {})
+	ended := make(chan error, 1)
+	go func() { ended <- g.Run() }()
+	conn := dial(t, l)
+	long := conn.ask(t, "/long")
+	if long.Close {
+		t.Error("the connection is given up while nobody asks for an end")
+	}
+	cancel()
+	untilRefused(t, l)
+	close(release)
+	conn.read(t, long, "begun, answered")
+	next := conn.ask(t, "/")
+	conn.read(t, next, "answered")
+	if !next.Close {
+		t.Error("the connection is not given up")
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// client is one connection to a server.
+type client struct {
+	net.Conn
+	in *bufio.Reader
+}
+
+func dial(t *testing.T, l net.Listener) *client {
+	t.Helper()
+	conn, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return &client{conn, bufio.NewReader(conn)}
+}
+
+// ask sends a request and reads the head of its answer.
+func (c *client) ask(t *testing.T, path string) *http.Response {
+	t.Helper()
+	if _, err := fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: here\r\n\r\n", path); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(c.in, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp
+}
+
+func (c *client) read(t *testing.T, resp *http.Response, want string) {
+	t.Helper()
+	defer resp.Body.Close()
+	if body, err := io.ReadAll(resp.Body); string(body) != want || err != nil {
+		t.Fatalf("%q, %v, want %q", body, err, want)
+	}
+}
+
+// untilRefused waits until a server takes no more connections.
+func untilRefused(t *testing.T, l net.Listener) {
+	t.Helper()
+	for begin := time.Now(); ; {
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			return
+		}
+		_ = c.Close()
+		if time.Since(begin) > run.DrainTimeout {
+			t.Fatal("it still takes connections")
+		}
 	}
 }
 

@@ -123,12 +123,17 @@ var readerBugs = []bug{
 	},
 	{
 		"stop-without-drain", "a service that is told to stop closes its connections at once",
-		change("pkg/run/run.go", "if srv.Shutdown(ctx) != nil {", "if ctx.Err() == nil {"),
-		[]catch{unit(shared, "run", "TestServeDrains")},
+		change("pkg/run/run.go", "		d.drain(ctx)\n		if srv.Shutdown(ctx) != nil {", "		if ctx.Err() == nil {"),
+		[]catch{unit(shared, "run", "TestServeDrains", "TestServeLingers")},
 	},
 	{
 		"connections-not-given-up", "a service that is about to stop lets clients keep their connections, and closes them under a request",
-		change("pkg/run/run.go", "		d.leaving.Store(true)\n", ""),
-		[]catch{unit(shared, "run", "TestServeGivesConnectionsUp")},
+		change("pkg/run/drain.go", "		w.Header().Set(\"Connection\", \"close\") // over HTTP/2: no new streams\n", ""),
+		[]catch{unit(shared, "run", "TestServeGivesConnectionsUp", "TestServeLingers")},
+	},
+	{
+		"closed-after-the-answer", "a service that stops closes each connection as soon as its answer is out",
+		change("pkg/run/run.go", "		d.drain(ctx)\n", ""),
+		[]catch{unit(shared, "run", "TestServeLingers")},
 	},
 }
