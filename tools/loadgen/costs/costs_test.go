@@ -5,6 +5,8 @@ package costs_test
 import (
 	"context"
 	"fmt"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -39,7 +41,15 @@ var costs = map[string]cost{
 
 func TestCostsDoNotGrow(t *testing.T) {
 	w := newWorld(t)
-	for _, n := range []int{100, 1000} {
+	sizes := []int{100, 1000}
+	if more := os.Getenv("SANDBAR_COSTS_OF"); more != "" {
+		n, err := strconv.Atoi(more)
+		if err != nil {
+			t.Fatalf("SANDBAR_COSTS_OF=%q is no number of sandboxes", more)
+		}
+		sizes = append(sizes, n)
+	}
+	for _, n := range sizes {
 		t.Run(fmt.Sprintf("%d sandboxes", n), func(t *testing.T) { w.lives(t, n) })
 	}
 }
