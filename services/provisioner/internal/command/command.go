@@ -73,8 +73,6 @@ type Outcome struct {
 	Revision uint64
 	// Record is the record as it was converged last; nil where there is none.
 	Record *sandbox.Record
-	// Unmoved: after that the record was read, and was still the same.
-	Unmoved bool
 	// Silent: a watcher's command, nobody waits.
 	Silent bool
 	// Fence is the record's where it is above the command's sequence: a later
@@ -154,7 +152,7 @@ func (r *Runner) once(ctx context.Context, rec *sandbox.Record, c sandbox.Comman
 		return Outcome{Silent: true}, r.purge(ctx, rec)
 	}
 	var before *sandbox.Record
-	var named names
+	var made fresh
 	if effect.Next != nil {
 		if !facts.Ending && specChanged(rec, effect.Next) {
 			if err := r.Cluster.Check(&effect.Next.Spec); err != nil {
@@ -171,7 +169,7 @@ func (r *Runner) once(ctx context.Context, rec *sandbox.Record, c sandbox.Comman
 		}
 		before, rec = rec, next
 		claim.last, claim.wrote = rec, true
-		named = newNames(before, rec)
+		made = freshBy(before, rec, facts.Now)
 	}
 	if !r.Omit.Has(sandbox.OmitReleaseLast) {
 		if err := r.leave(ctx, before, rec); err != nil {
@@ -182,7 +180,7 @@ func (r *Runner) once(ctx context.Context, rec *sandbox.Record, c sandbox.Comman
 	if silent { // nobody waits for it, and it comes again
 		wait = 0
 	}
-	out, err := r.settle(ctx, rec, named, wait)
+	out, err := r.settle(ctx, rec, made, wait)
 	if err != nil && cluster.Permanent(err) && wantsPod(c.Verb) {
 		switch {
 		case c.Verb == sandbox.Reconcile: // the watcher asks again, as long as it is needed
@@ -267,7 +265,7 @@ func (r *Runner) showEnding(ctx context.Context, rec *sandbox.Record, pod *sandb
 	if seen.take(rec, pod); seen.pod == nil {
 		return nil // another record's
 	}
-	_, _, err := r.show(ctx, rec, seen)
+	_, err := r.show(ctx, rec, seen, fresh{})
 	if errors.Is(err, views.ErrMoved) {
 		return nil // whoever moved it shows it
 	}
@@ -276,15 +274,15 @@ func (r *Runner) showEnding(ctx context.Context, rec *sandbox.Record, pod *sandb
 
 // settle converges and writes the view, again as long as the record moves. Room
 // is waited for so long.
-func (r *Runner) settle(ctx context.Context, rec *sandbox.Record, named names, wait time.Duration) (Outcome, error) {
+func (r *Runner) settle(ctx context.Context, rec *sandbox.Record, made fresh, wait time.Duration) (Outcome, error) {
 	for range rounds {
-		seen, err := r.converge(ctx, rec, named, wait)
+		seen, err := r.converge(ctx, rec, made, wait)
 		if err != nil {
 			return Outcome{Record: rec}, err
 		}
-		present, unmoved, err := r.show(ctx, rec, seen)
+		present, err := r.show(ctx, rec, seen, made)
 		if err == nil {
-			return Outcome{View: present.View, Revision: present.Revision, Record: rec, Unmoved: unmoved}, nil
+			return Outcome{View: present.View, Revision: present.Revision, Record: rec}, nil
 		}
 		if !errors.Is(err, views.ErrMoved) {
 			return Outcome{Record: rec}, err
@@ -295,14 +293,15 @@ func (r *Runner) settle(ctx context.Context, rec *sandbox.Record, named names, w
 		if rec == nil {
 			return Outcome{Err: sandbox.Errorf(sandbox.CodeOvertaken, "overtaken by a later command")}, nil
 		}
-		named = names{}
+		made = fresh{}
 	}
 	return Outcome{}, fmt.Errorf("record %s moved %d times in a row", rec.Name, rounds)
 }
 
-// show writes the view. It reports whether it found the record unmoved meanwhile:
-// an absent key costs that look.
-func (r *Runner) show(ctx context.Context, rec *sandbox.Record, seen observed) (_ views.Present, unmoved bool, _ error) {
+// show writes the view. A key that is absent is made for a record that is live: one
+// that this attempt has made is, for nothing purges it before the attempt must end
+// (PURGE_AFTER); of any other the API server is asked.
+func (r *Runner) show(ctx context.Context, rec *sandbox.Record, seen observed, made fresh) (views.Present, error) {
 	now := r.Now()
 	p, err := r.Views.Put(ctx, contract.ViewKey(rec.Tenant, rec.Name), views.Source{
 		Observe: func(prev *sandbox.View) sandbox.View {
@@ -311,22 +310,21 @@ func (r *Runner) show(ctx context.Context, rec *sandbox.Record, seen observed) (
 			return v
 		},
 		Live: func(ctx context.Context) (bool, error) {
+			if !made.record.IsZero() && r.Now().Sub(made.record) < sandbox.LongestAttempt {
+				return true, nil
+			}
 			live, err := r.Cluster.Record(ctx, rec.Name)
-			unmoved = live != nil && live.UID == rec.UID && live.ResourceVersion == rec.ResourceVersion
 			return live != nil && live.UID == rec.UID && live.Generation == rec.Generation, err
 		},
 		Born: rec.CreatedAt,
 	}, now)
-	return p, unmoved, failpoint.After(ctx, "provisioner/after-view", err)
+	return p, failpoint.After(ctx, "provisioner/after-view", err)
 }
 
 // Follow converges again if the record moved since it was converged: whoever moved
 // it may have looked before this one's last object was there. It is called after
 // the reply and before the ack.
 func (r *Runner) Follow(ctx context.Context, out Outcome) error {
-	if out.Unmoved {
-		return nil // whoever moves it later sees all that was made
-	}
 	rec := out.Record
 	for range rounds {
 		if rec == nil {
@@ -339,15 +337,12 @@ func (r *Runner) Follow(ctx context.Context, out Outcome) error {
 		if live == nil || live.ResourceVersion == rec.ResourceVersion {
 			return nil
 		}
-		next, err := r.settle(ctx, live, names{}, 0)
+		next, err := r.settle(ctx, live, fresh{}, 0)
 		if cluster.Permanent(err) {
 			return nil // whoever moved it tells it, and takes it back where that is to be
 		}
 		if err != nil {
 			return err
-		}
-		if next.Unmoved {
-			return nil
 		}
 		rec = next.Record
 	}
@@ -357,7 +352,7 @@ func (r *Runner) Follow(ctx context.Context, out Outcome) error {
 // purge removes a record that has nothing left. The watcher asks again while
 // pods are still ending: their keys stand in it.
 func (r *Runner) purge(ctx context.Context, rec *sandbox.Record) error {
-	seen, err := r.converge(ctx, rec, names{}, 0)
+	seen, err := r.converge(ctx, rec, fresh{}, 0)
 	if err != nil {
 		return err
 	}

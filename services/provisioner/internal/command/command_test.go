@@ -520,15 +520,19 @@ func TestViewsSayMoved(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := newBench(t)
-			// The fake's Put asks whether the record is live before it makes a key, as
-			// the store does.
+			// The one who made the record died. The fake's Put asks whether the record is
+			// live before it makes a key, as the store does.
+			b.after[createRecord] = func(int) error { return errDown }
+			c, seq := b.command(sandbox.Start)
+			if _, err := b.Run(t.Context(), c, seq); err == nil {
+				t.Fatal("it did not die")
+			}
 			b.after[createPod] = func(n int) error {
 				if n == 1 {
 					tt.move(b)
 				}
 				return nil
 			}
-			c, seq := b.command(sandbox.Start)
 			out, err := b.Run(t.Context(), c, seq)
 			if err != nil || sandbox.CodeOf(out.Err) != tt.code {
 				t.Fatalf("%v, %+v", err, out)
@@ -536,6 +540,31 @@ func TestViewsSayMoved(t *testing.T) {
 			b.is(tt.want)
 			if tt.code == "" && out.Record.ResourceVersion != b.record().ResourceVersion {
 				t.Error("the outcome is not of the record as it is")
+			}
+		})
+	}
+}
+
+// Who made the record needs no look at it before its first view, as long as the
+// attempt may last; and no later.
+func TestTheFirstViewOfWhoMadeTheRecord(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		took  time.Duration
+		reads int // of the record
+	}{
+		"in time":  {sandbox.LongestAttempt - time.Second, 1},
+		"too late": {sandbox.LongestAttempt, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			now := b.Now()
+			b.Now = func() time.Time { return now }
+			b.after[createPod] = func(int) error { now = now.Add(tt.took); return nil }
+			b.do(sandbox.Start)
+			if b.count[getRecord] != tt.reads {
+				t.Errorf("the record was read %d times: %v", b.count[getRecord], b.calls)
 			}
 		})
 	}
@@ -577,8 +606,7 @@ func TestFollow(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := newBench(t)
-			b.do(sandbox.Start)
-			out := b.do(sandbox.Start) // its view is there: the record was not read once more
+			out := b.do(sandbox.Start)
 			b.forget()
 			tt.then(b)
 			err := b.Follow(t.Context(), out)
@@ -591,17 +619,6 @@ func TestFollow(t *testing.T) {
 			}
 		})
 	}
-	// The first view is written only after a look at the record, and that came after
-	// the last object.
-	t.Run("of the first view", func(t *testing.T) {
-		t.Parallel()
-		b := newBench(t)
-		out := b.do(sandbox.Start)
-		b.forget()
-		if err := b.Follow(t.Context(), out); err != nil || len(b.calls) != 0 {
-			t.Errorf("%v, %v", err, b.calls)
-		}
-	})
 	t.Run("an outcome without a record", func(t *testing.T) {
 		t.Parallel()
 		b := newBench(t)

@@ -40,31 +40,35 @@ const (
 	roomWait = 5 * time.Second
 )
 
-// names says which names an attempt has given by the write that it converges: of
-// these there can be nothing yet, so that nobody has to look. Only another worker
-// that converges the same record may be faster.
-type names struct {
-	newSandbox bool // the runtime id, and so those of volume and route
-	newPod     bool
+// fresh is what an attempt has made by the write that it converges. Of a name that
+// it has just given there can be nothing yet, so that nobody has to look: only
+// another worker that converges the same record may be faster.
+type fresh struct {
+	record    time.Time // when it was made, at the earliest; zero: it was there
+	runtimeID bool      // the name of volume and route
+	pod       bool      // the incarnation
 }
 
-func newNames(before, written *sandbox.Record) names {
-	n := names{newSandbox: before == nil || before.RuntimeID != written.RuntimeID}
-	n.newPod = n.newSandbox || before.Incarnation != written.Incarnation
-	return n
+func freshBy(before, written *sandbox.Record, began time.Time) (f fresh) {
+	if before == nil {
+		f.record = began
+	}
+	f.runtimeID = before == nil || before.RuntimeID != written.RuntimeID
+	f.pod = f.runtimeID || before.Incarnation != written.Incarnation
+	return f
 }
 
-func (n names) ofSandbox() cluster.Look { return cluster.Look(!n.newSandbox) }
-func (n names) ofPod() cluster.Look     { return cluster.Look(!n.newPod) }
+func (f fresh) lookForObjects() cluster.Look { return cluster.Look(!f.runtimeID) }
+func (f fresh) lookForPod() cluster.Look     { return cluster.Look(!f.pod) }
 
 // converge makes the objects follow the record: it creates what is wanted and
 // deletes what is not. It is the only code that touches pods, volumes, Services
 // and routes.
-func (r *Runner) converge(ctx context.Context, rec *sandbox.Record, named names, wait time.Duration) (observed, error) {
+func (r *Runner) converge(ctx context.Context, rec *sandbox.Record, made fresh, wait time.Duration) (observed, error) {
 	var created *sandbox.Pod
 	if rec.Desired == sandbox.Running {
 		var err error
-		created, err = r.create(ctx, rec, named)
+		created, err = r.create(ctx, rec, made)
 		if sandbox.CodeOf(err) == sandbox.CodeQuota && rec.Incarnation > 1 {
 			created, err = r.replace(ctx, rec, err, wait)
 		}
@@ -83,18 +87,18 @@ func (r *Runner) converge(ctx context.Context, rec *sandbox.Record, named names,
 // create makes volume, pod and route at the same time. The pod is nil where one
 // that is ending has its name: that may never be over, and the watcher asks for
 // the next incarnation.
-func (r *Runner) create(ctx context.Context, rec *sandbox.Record, named names) (*sandbox.Pod, error) {
+func (r *Runner) create(ctx context.Context, rec *sandbox.Record, made fresh) (*sandbox.Pod, error) {
 	var pod *sandbox.Pod
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
-		err := untilEnded(gctx, func() error { return r.Cluster.CreateVolume(gctx, rec, named.ofSandbox()) })
+		err := untilEnded(gctx, func() error { return r.Cluster.CreateVolume(gctx, rec, made.lookForObjects()) })
 		return failpoint.After(gctx, "provisioner/after-volume", err)
 	})
 	g.Go(func() error {
-		return untilEnded(gctx, func() error { return r.Cluster.CreateRoute(gctx, rec, named.ofSandbox()) })
+		return untilEnded(gctx, func() error { return r.Cluster.CreateRoute(gctx, rec, made.lookForObjects()) })
 	})
 	g.Go(func() (err error) {
-		pod, err = r.Cluster.CreatePod(gctx, rec, named.ofPod())
+		pod, err = r.Cluster.CreatePod(gctx, rec, made.lookForPod())
 		err = failpoint.After(gctx, "provisioner/after-pod", err)
 		if errors.Is(err, cluster.ErrEnding) {
 			return nil
@@ -119,7 +123,7 @@ func (r *Runner) replace(ctx context.Context, rec *sandbox.Record, refusal error
 		if err != nil {
 			return nil, err
 		}
-		pod, err := r.create(ctx, rec, names{})
+		pod, err := r.create(ctx, rec, fresh{})
 		if sandbox.CodeOf(err) != sandbox.CodeQuota || left.pods == 0 {
 			return pod, err
 		}

@@ -36,7 +36,7 @@ func (r *Runner) rollBack(ctx context.Context, before, rec *sandbox.Record, caus
 			if err := r.release(ctx, next); err != nil {
 				return Outcome{}, err
 			}
-			out, err := r.settle(ctx, next, names{}, 0)
+			out, err := r.settle(ctx, next, fresh{}, 0)
 			if err != nil {
 				return Outcome{}, err
 			}
@@ -88,7 +88,7 @@ func (r *Runner) takenBack(ctx context.Context, rec *sandbox.Record, refusal err
 	if err := r.release(ctx, rec); err != nil {
 		return Outcome{}, err
 	}
-	out, err := r.settle(ctx, rec, names{}, 0)
+	out, err := r.settle(ctx, rec, fresh{}, 0)
 	if err != nil && !cluster.Permanent(err) {
 		return Outcome{}, err
 	}
@@ -106,7 +106,7 @@ func (r *Runner) tell(ctx context.Context, rec *sandbox.Record, cause error) err
 	for i := range pods {
 		seen.take(rec, &pods[i])
 	}
-	if _, _, err = r.show(ctx, rec, seen); errors.Is(err, views.ErrMoved) {
+	if _, err = r.show(ctx, rec, seen, fresh{}); errors.Is(err, views.ErrMoved) {
 		return nil // whoever moved it shows it
 	}
 	return err
