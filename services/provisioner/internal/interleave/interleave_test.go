@@ -38,7 +38,7 @@ var rules = []struct {
 			guide: []string{`asks gateway 0 to start`, `answers start`, `asks gateway 0 to pause`, `p0 gets pause`, `p0 swaps`,
 				`asks gateway 1 to resume`, `p1 acks \(resume`},
 			holds: []hold{{`client asks`, 0}, {`p1 gets pause`, 3}, {`^p0 `, 5}}}},
-	{"the deadline is looked at again right before the write", sandbox.OmitLateCheck, []string{"order"},
+	{"the deadline is looked at again right before the write", sandbox.OmitLateCheck, []string{"order", "stale"},
 		scenario{verbs: []sandbox.Verb{s, s, x},
 			guide: []string{`asks gateway 0 to start`, `p0 gets start#0`, `p0 reads the record`, `asks gateway 1 to start`,
 				`p1 acks \(start`, `asks gateway 1 to stop`, `deletes the record`, `p0 creates the record`},
