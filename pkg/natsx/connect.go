@@ -5,6 +5,7 @@ package natsx
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -50,6 +51,9 @@ type Conn struct {
 	Replicas int
 
 	denied atomic.Pointer[string]
+	// closed tells stay to end, and left is closed when it has.
+	closed, left chan struct{}
+	end          func()
 }
 
 // Connect connects, now or later: with the server away it returns a connection
@@ -59,7 +63,8 @@ func Connect(service string, c Config, log *zap.Logger) (*Conn, error) {
 	if c.User == "" {
 		c.User = service
 	}
-	conn := &Conn{Replicas: c.Replicas}
+	conn := &Conn{Replicas: c.Replicas, closed: make(chan struct{}), left: make(chan struct{})}
+	conn.end = sync.OnceFunc(func() { close(conn.closed) })
 	opts := []nats.Option{
 		nats.Name("sandbar-" + service),
 		nats.UserInfo(c.User, c.Password),
@@ -102,6 +107,7 @@ func Connect(service string, c Config, log *zap.Logger) (*Conn, error) {
 		nc.Close()
 		return nil, fmt.Errorf("open JetStream: %w", err)
 	}
+	go conn.stay(log)
 	return conn, nil
 }
 

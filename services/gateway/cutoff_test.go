@@ -119,6 +119,28 @@ func TestJetStreamIsDisabled(t *testing.T) {
 	g.acceptsAgain(idBody(o))
 }
 
+// TestALostReplyIsNotWaitedFor: the connection breaks while a command is worked on,
+// and the reply goes nowhere. The view that comes by the new connection is the
+// answer, long before the deadline.
+func TestALostReplyIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	f := startFleet(t)
+	f.before = func(c sandbox.Command) {
+		if c.SessionID == "lost" {
+			f.disconnect("sandbar-gateway")
+		}
+	}
+	f.serve()
+	g := f.gateway().ready()
+	begin := time.Now()
+	if o := g.want(200, "key-plain", "POST", "/start", startBody("lost")); o.text("status") != "starting" {
+		t.Errorf("%v", o)
+	}
+	if took := time.Since(begin); took > 4*time.Second+slack {
+		t.Errorf("it was answered after %s", took)
+	}
+}
+
 // refusedAtOnce asks for a change every 100 ms until one is refused at once, and
 // returns when that was asked for. Each answer says that nothing was done, or that
 // it is not known, and comes within what clients are promised.

@@ -92,6 +92,22 @@ func (f *fleet) restart() {
 	f.nats = startNATS(f.t, server.Options{Port: address.Port, StoreDir: f.dir})
 }
 
+// disconnect ends a client's connection at the server.
+func (f *fleet) disconnect(name string) {
+	conns, err := f.nats.Connz(&server.ConnzOptions{})
+	if err != nil {
+		f.t.Error(err)
+		return
+	}
+	for _, c := range conns.Conns {
+		if c.Name == name {
+			if err := f.nats.DisconnectClientByID(c.Cid); err != nil {
+				f.t.Error(err)
+			}
+		}
+	}
+}
+
 // serve makes streams and bucket, beats, and takes commands.
 func (f *fleet) serve() {
 	f.t.Helper()

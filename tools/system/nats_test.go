@@ -100,6 +100,8 @@ type load struct {
 	stopped                    []client.Runtime  // what was told to be stopped
 	doubtful                   []string          // sessions of which nothing is known
 	odd                        []answer          // all but the quick yes
+	quick                      time.Duration     // what a yes takes at most; 0: not known yet
+	slowest                    time.Duration     // of the yes until then
 }
 
 // answer is one that was no, unknown, or slow.
@@ -110,7 +112,8 @@ type answer struct {
 }
 
 // quick is what a change takes at most where nothing is wrong, on two cores that
-// others use too.
+// others use too; where they are used so much that it takes longer before a fault
+// already, twice as long as that.
 const quick = 2 * time.Second
 
 const loaders = 4
@@ -158,7 +161,10 @@ func (l *load) note(session string, began time.Time, err error) bool {
 	now := time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if took := now.Sub(began); err != nil || took > quick {
+	took := now.Sub(began)
+	if l.quick == 0 && err == nil {
+		l.slowest = max(l.slowest, took)
+	} else if err != nil || took > l.quick {
 		l.odd = append(l.odd, answer{now, took, err})
 	}
 	switch status := client.StatusOf(err); {
@@ -175,6 +181,15 @@ func (l *load) note(session string, began time.Time, err error) bool {
 	return err == nil
 }
 
+// measure says that what was seen until now is how it is without a fault.
+func (l *load) measure(t *testing.T) {
+	t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.quick = max(quick, 2*l.slowest)
+	t.Logf("without a fault an answer took %s at most", l.slowest.Round(10*time.Millisecond))
+}
+
 // calm waits until no answer was odd for as long as a fault may be felt after its
 // end, and fails if that began too late.
 func (l *load) calm(t *testing.T, over time.Time, limit time.Duration) {
@@ -186,7 +201,7 @@ func (l *load) calm(t *testing.T, over time.Time, limit time.Duration) {
 		if n := len(l.odd); n > 0 && l.odd[n-1].at.After(last) {
 			last = l.odd[n-1].at
 		}
-		return fmt.Sprintf("the last odd answer came %s after the fault", last.Sub(over)), time.Since(last) > quick
+		return fmt.Sprintf("the last odd answer came %s after the fault", last.Sub(over)), time.Since(last) > l.quick
 	})
 	t.Logf("the last odd answer came %s after the fault", last.Sub(over).Round(10*time.Millisecond))
 	if last.Sub(over) > limit {

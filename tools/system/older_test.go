@@ -36,7 +36,7 @@ func TestAnOlderStoreComesBack(t *testing.T) {
 		waitStatus(t, r.api(0), session, status)
 	}
 	before, pods := numbers(r.events(t, func(all []event) bool { return len(all) > 0 })), r.podsOf(t, live)
-	readers := r.ask(t, live)
+	readers := r.ask(t, map[string]string{"stays": "running", "resumed-since": "running", "new-since": "running"})
 	r.whileAway(t, func() error { return errors.Join(os.RemoveAll(store), os.Rename(older, store)) })
 	back := time.Now()
 	r.worksAtOnce(t)

@@ -142,6 +142,7 @@ func TestThreeNATS(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			load := r.startAndStop(t, nonce())
 			load.waitAnswers(t, 10)
+			load.measure(t)
 			began := time.Now()
 			c.fault(t)
 			over := time.Now()

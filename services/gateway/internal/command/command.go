@@ -109,6 +109,7 @@ func (s *Sender) Do(ctx context.Context, c sandbox.Command, from Origin) (*sandb
 
 func (s *Sender) once(ctx context.Context, c sandbox.Command, from Origin, deadline time.Time) (*sandbox.View, error) {
 	c.ID, c.Deadline = newToken(), deadline
+	reconnects := s.conn.Stats().Reconnects
 	msg, err := s.message(c, from)
 	if err != nil {
 		return nil, err
@@ -129,11 +130,41 @@ func (s *Sender) once(ctx context.Context, c sandbox.Command, from Origin, deadl
 			return nil, err
 		}
 	}
-	select {
-	case m := <-replies:
-		return s.answer(c, m, log)
-	case <-ctx.Done():
-		return s.settle(context.WithoutCancel(ctx), c, log)
+	return s.await(ctx, c, replies, reconnects, log)
+}
+
+const (
+	lookEvery = 200 * time.Millisecond
+	// lostAfter is how long a view of a command may be there and its reply not,
+	// where the connection broke meanwhile, before the reply counts as lost.
+	lostAfter = time.Second
+)
+
+// await waits for the reply. What was on its way when the connection broke never
+// comes: then the view is the answer, as it is at the deadline.
+func (s *Sender) await(ctx context.Context, c sandbox.Command, replies <-chan *nats.Msg, reconnects uint64, log *zap.Logger) (*sandbox.View, error) {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	var seen time.Time
+	for {
+		select {
+		case m := <-replies:
+			return s.answer(c, m, log)
+		case <-ctx.Done():
+			return s.settle(context.WithoutCancel(ctx), c, log)
+		case <-tick.C:
+		}
+		if s.conn.Stats().Reconnects == reconnects {
+			continue
+		}
+		v := s.views.Memory().Session(c.Tenant, c.SessionID)
+		switch {
+		case v == nil || v.LastCommand != c.ID:
+		case seen.IsZero():
+			seen = time.Now()
+		case time.Since(seen) > lostAfter:
+			return v, nil
+		}
 	}
 }
 

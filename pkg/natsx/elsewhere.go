@@ -1,0 +1,65 @@
+package natsx
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"github.com/sandbar-io/sandbar/pkg/contract"
+)
+
+const (
+	askEvery   = 2 * time.Second
+	askTimeout = time.Second
+	// leaveAfter is longer than a stream of several servers may be without a leader:
+	// an election takes up to 9 s, and all servers are as silent as this one.
+	leaveAfter = 10 * time.Second
+)
+
+// stay looks whether JetStream answers, where there are several servers. One that
+// is cut off from the others keeps its connections, and stores nothing: it is left
+// for another.
+func (c *Conn) stay(log *zap.Logger) {
+	defer close(c.left)
+	tick := time.NewTicker(askEvery)
+	defer tick.Stop()
+	answered := time.Now()
+	for {
+		select {
+		case <-c.closed:
+			return
+		case <-tick.C:
+		}
+		switch {
+		case !c.IsConnected() || len(c.Servers()) < 2 || c.answers():
+			answered = time.Now()
+		case time.Since(answered) > leaveAfter:
+			log.Warn("this NATS server stores nothing, another is looked for", zap.String("server", c.ConnectedServerName()))
+			answered = time.Now()
+			_ = c.ForceReconnect() // fails where it is closed
+		}
+	}
+}
+
+// answers reports whether JetStream says anything of a stream that all services may
+// ask for.
+func (c *Conn) answers() bool {
+	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
+	defer cancel()
+	_, err := c.JS.Stream(ctx, contract.ViewStream)
+	var api *jetstream.APIError
+	return err == nil || errors.As(err, &api) && api.ErrorCode != errCodeNoMeta
+}
+
+// errCodeNoMeta: there is no leader of JetStream itself.
+const errCodeNoMeta = 10008
+
+// Close closes the connection.
+func (c *Conn) Close() {
+	c.Conn.Close()
+	c.end()
+	<-c.left
+}
