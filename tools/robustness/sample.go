@@ -54,6 +54,15 @@ func (w *world) sampleOf(ctx context.Context, name string) (s history.Sample, er
 	if name == "nats" {
 		return s, w.held(ctx, s.Figures)
 	}
+	// One that leads does all the work and holds more than its standby does: they
+	// are two kinds, or a change of the lead would look like a leak.
+	said, _, err := w.state(ctx, name)
+	if err != nil {
+		return s, err
+	}
+	if said.Role != "" {
+		s.Kind += "-" + said.Role
+	}
 	s.Figures[history.Goroutines], err = w.goroutines(ctx, name)
 	return s, err
 }

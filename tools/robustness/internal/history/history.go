@@ -129,7 +129,7 @@ type Pulse struct {
 // goes on.
 type Sample struct {
 	At   time.Duration `json:"at"`
-	Kind string        `json:"kind"` // gateway
+	Kind string        `json:"kind"` // gateway; watcher-leader
 	Name string        `json:"name"` // gateway-0
 	Pid  int           `json:"pid"`
 	Age  time.Duration `json:"age"` // of the process

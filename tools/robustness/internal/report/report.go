@@ -200,7 +200,7 @@ func (w *writer) held(all []soak.Series) {
 	if len(all) == 0 {
 		return
 	}
-	w.line("%-12s %-14s %7s %7s %7s %7s %7s  %-22s %-22s", "held by", "", "samples", "first", "median", "highest", "last", "by time: early late", "by age: young old")
+	w.line("%-15s %-14s %7s %7s %7s %7s %7s  %-22s %-22s", "held by", "", "samples", "first", "median", "highest", "last", "by time: early late", "by age: young old")
 	for _, s := range all {
 		unit := int64(1)
 		if s.Figure == history.Memory {
@@ -209,7 +209,7 @@ func (w *writer) held(all []soak.Series) {
 		trend := func(t soak.Trend) string {
 			return fmt.Sprintf("%d %d, at most %d", t.Early/unit, t.Late/unit, t.Limit/unit)
 		}
-		w.line("%-12s %-14s %7d %7d %7d %7d %7d  %-22s %-22s", s.Kind, s.Figure, s.Samples,
+		w.line("%-15s %-14s %7d %7d %7d %7d %7d  %-22s %-22s", s.Kind, s.Figure, s.Samples,
 			s.First/unit, s.Median/unit, s.Highest/unit, s.Last/unit, trend(s.Time), trend(s.Age))
 	}
 	if !all[0].Judged {

@@ -44,7 +44,7 @@ func TestReport(t *testing.T) {
 		"seed 4711: 3 operations in 2 fault rounds, 1s\n", "1 pods ran",
 		"start          2       1       0       1       0    40ms    40ms  0 of 1; map[200:1 none:1]\n", "1 of 1; map[503:1]\n",
 		"kill               2  100ms 300ms\n", "VIOLATION of \"one pod per session\": two\n    first\n    second\n", "7 violations of",
-		"gateway      memory              50      20      30      90      80  25 80, at most 53 ",
+		"gateway         memory              50      20      30      90      80  25 80, at most 53 ",
 		"VIOLATION of \"what processes hold stays flat\": memory of gateway grows\n", "1 violations of \"what",
 	} {
 		if !strings.Contains(text.String(), want) {
