@@ -172,11 +172,11 @@ func (b *Bus) handle(ctx context.Context, m jetstream.Msg, asked time.Time) {
 	failpoint.Hit(ctx, "provisioner/before-run/"+string(c.Verb))
 	out, err := b.runner.Run(ctx, c, meta.Sequence.Stream)
 	if err == nil && b.older(ctx, out.Fence) {
-		defer b.skip(ctx, out.Fence)
 		if sandbox.CodeOf(out.Err) == sandbox.CodeOvertaken { // by nothing that is still there
-			b.drop(ctx, failure{m, meta, c, asked, errOlder}, notNow(errOlder), log)
+			b.behind(ctx, failure{m, meta, c, asked, errOlder}, out, log)
 			return
 		}
+		defer b.skip(ctx, out.Fence)
 	}
 	if err != nil {
 		b.failed(ctx, failure{m, meta, c, asked, err}, log)

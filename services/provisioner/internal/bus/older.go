@@ -10,6 +10,7 @@ import (
 	"github.com/sandbar-io/sandbar/pkg/contract"
 	"github.com/sandbar-io/sandbar/pkg/natsx"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
+	"github.com/sandbar-io/sandbar/services/provisioner/internal/command"
 )
 
 // What the stream gave out it gives out no more. Where its last sequence is below
@@ -93,17 +94,62 @@ func (b *Bus) older(ctx context.Context, fence uint64) bool {
 		return false
 	}
 	last, ok := b.last(ctx)
-	return ok && last < fence
+	if !ok || last >= fence {
+		return false
+	}
+	b.gave(fence) // the next look finds it too
+	return true
 }
 
-// skip lets the stream go on above what it gave out.
+// behind ends a command that was refused for a fence that is not of this stream.
+// A start or resume is told that it was overtaken once the stream goes on above:
+// its gateway sends it once more then. All else is told that nothing was done, where
+// that is certain.
+func (b *Bus) behind(ctx context.Context, f failure, out command.Outcome, log *zap.Logger) {
+	if again := f.command.Verb == sandbox.Start || f.command.Verb == sandbox.Resume; !again {
+		defer b.skip(ctx, out.Fence)
+		b.drop(ctx, f, notNow(errOlder), log)
+		return
+	}
+	if err := f.message.DoubleAck(ctx); err != nil {
+		log.Warn("the ack may be lost", zap.Error(err))
+	}
+	b.skip(ctx, out.Fence)
+	b.reply(f.message, f.command, out)
+}
+
+// drainTime is how long what stands in an older stream may take to be answered
+// before it goes.
+const drainTime = time.Second
+
+// skip lets the stream go on above what it gave out, once what stands in it was
+// worked on.
 func (b *Bus) skip(ctx context.Context, given uint64) {
+	b.drain(ctx)
 	skipped, err := b.conn.SkipCommands(ctx, given)
 	switch {
 	case err != nil:
 		b.log.Error("the command stream is behind what it was, and cannot be made to go on", zap.Error(err))
 	case skipped:
 		b.log.Warn("the command stream was behind what it was, it goes on above; what stood in it is gone", zap.Uint64("sequence", given))
+	}
+}
+
+func (b *Bus) drain(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, drainTime)
+	defer cancel()
+	tick := time.NewTicker(drainTime / 20)
+	defer tick.Stop()
+	for {
+		c, err := b.conn.JS.Consumer(ctx, contract.CommandStream, contract.CommandConsumer)
+		if err == nil && c.CachedInfo().NumPending == 0 && c.CachedInfo().NumAckPending == 0 {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
