@@ -32,8 +32,10 @@ func (d *drainer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		d.next.ServeHTTP(w, r)
 		return
 	}
-	d.count(1)
-	defer d.count(-1)
+	if r.ProtoMajor == 1 { // Shutdown tells a client of HTTP/2, and lets it finish
+		d.count(1)
+		defer d.count(-1)
+	}
 	if d.leaving.Load() {
 		w.Header().Set("Connection", "close") // over HTTP/2: no new streams
 	}

@@ -128,8 +128,9 @@ func (g *Group) Add(run func(context.Context) error) {
 // has a configuration for it. On the way out it calls unready, waits UnreadyFor,
 // and drains. It must be added before the actors that its handlers need: interrupts
 // run in order of addition, and this one returns only when the requests are
-// answered.
-func (g *Group) Serve(srv *http.Server, l net.Listener, unready func()) {
+// answered. hangUp is called once no more connections are taken: for those that
+// are not the server's any more, and have no end.
+func (g *Group) Serve(srv *http.Server, l net.Listener, unready func(), hangUp ...func()) {
 	d := &drainer{next: srv.Handler}
 	srv.Handler = d
 	g.g.Add(func() error {
@@ -144,7 +145,10 @@ func (g *Group) Serve(srv *http.Server, l net.Listener, unready func()) {
 		time.Sleep(UnreadyFor)
 		ctx, cancel := context.WithTimeout(context.Background(), DrainTimeout)
 		defer cancel()
-		_ = l.Close() // no more connections; those that are there go on
+		_ = l.Close() // the connections that are there go on
+		for _, f := range hangUp {
+			f()
+		}
 		d.drain(ctx)
 		if srv.Shutdown(ctx) != nil {
 			_ = srv.Close() // the budget is used up

@@ -29,9 +29,10 @@ import (
 type wire struct {
 	accepted chan net.Conn
 	closed   chan struct{}
+	once     sync.Once
 }
 
-func newWire() *wire { return &wire{make(chan net.Conn), make(chan struct{})} }
+func newWire() *wire { return &wire{accepted: make(chan net.Conn), closed: make(chan struct{})} }
 
 func (w *wire) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	near, far := net.Pipe()
@@ -54,7 +55,7 @@ func (w *wire) Accept() (net.Conn, error) {
 	}
 }
 
-func (w *wire) Close() error   { close(w.closed); return nil }
+func (w *wire) Close() error   { w.once.Do(func() { close(w.closed) }); return nil }
 func (w *wire) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
 
 // oneView is a memory of views that nothing changes.
@@ -64,14 +65,15 @@ func (oneView) ReadIndex(context.Context) error { return nil }
 
 // bubble is the router's own handler and server between a client and a sandbox,
 // all in memory. The server is not served yet.
-func bubble(t *testing.T, agent http.Handler, pair *certificate.Source) (*wire, *http.Server) {
+func bubble(t *testing.T, agent http.Handler, pair *certificate.Source) (front *wire, srv *http.Server, hangUp func()) {
 	t.Helper()
 	memory := views.NewMemory()
 	memory.Merge(&sandbox.View{
 		Record: sandbox.RecordName("default", session), Tenant: "default", SessionID: session, RuntimeID: runtimeID,
 		Status: sandbox.StatusRunning, Address: "10.0.0.1", Route: sandbox.Route{Label: session}, Order: 1,
 	}, 1)
-	front, back := newWire(), newWire()
+	front = newWire()
+	back := newWire()
 	handler := proxy.New(proxy.Config{
 		Pattern: sandbox.URLPattern{Scheme: "https", BaseDomain: "sandbar.test", Separator: "."}, Ports: sandbox.DefaultPorts,
 		Views: oneView{memory}, Activity: activity.NewTracker(), Metrics: proxy.NewMetrics(prometheus.NewRegistry()),
@@ -88,15 +90,15 @@ func bubble(t *testing.T, agent http.Handler, pair *certificate.Source) (*wire, 
 			t.Error(err)
 		}
 	})
-	return front, router.NewServer(handler, pair.Config(), zap.NewNop(), handler.CloseUpgraded)
+	return front, router.NewServer(handler, pair.Config(), zap.NewNop()), handler.CloseUpgraded
 }
 
 // serve serves as the router does, until it is stopped.
-func serve(t *testing.T, srv *http.Server, front *wire) (stop func()) {
+func serve(t *testing.T, srv *http.Server, front *wire, hangUp func()) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	g := run.NewGroup(ctx)
-	g.Serve(srv, front, func() {})
+	g.Serve(srv, front, func() {}, hangUp)
 	ended := make(chan error)
 	go func() { ended <- g.Run() }()
 	return sync.OnceFunc(func() {
@@ -130,8 +132,8 @@ func inBubbles(t *testing.T, check func(t *testing.T, c *http.Client, url string
 				}
 				// The certificate is of the clock outside.
 				trust := &tls.Config{RootCAs: a.Pool(), Time: func() time.Time { return now }}
-				front, srv := bubble(t, patient, pair)
-				stop := serve(t, srv, front)
+				front, srv, hangUp := bubble(t, patient, pair)
+				stop := serve(t, srv, front, hangUp)
 				defer stop()
 				transport := &http.Transport{DialContext: front.dial, Protocols: protocols, TLSClientConfig: trust}
 				defer transport.CloseIdleConnections()

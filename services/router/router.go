@@ -56,7 +56,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	health.Ask(func() run.Report { return readiness(conn, follower) })
 
 	g := run.NewGroup(ctx)
-	g.Serve(newServer(handler, pair.Config(), log, handler.CloseUpgraded), traffic, health.Drain)
+	g.Serve(newServer(handler, pair.Config(), log), traffic, health.Drain, handler.CloseUpgraded)
 	health.Serve(g)
 	g.Add(follower.Run)
 	g.Add(reporter.Run)

@@ -40,8 +40,8 @@ const (
 // newServer makes the server of the data path; secure nil: it speaks plain HTTP/1.
 // With TLS a client chooses HTTP/2 or HTTP/1.1. WebSockets over HTTP/2 (RFC 8441)
 // are not announced, so browsers open theirs by HTTP/1.1.
-func newServer(h http.Handler, secure *tls.Config, log *zap.Logger, onShutdown func()) *http.Server {
-	srv := &http.Server{
+func newServer(h http.Handler, secure *tls.Config, log *zap.Logger) *http.Server {
+	return &http.Server{
 		Handler: h, TLSConfig: secure, ErrorLog: obs.ServerLog(log),
 		ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		DisableGeneralOptionsHandler: true, // OPTIONS * is the sandbox's to answer
@@ -50,6 +50,4 @@ func newServer(h http.Handler, secure *tls.Config, log *zap.Logger, onShutdown f
 			MaxReceiveBufferPerConnection: connectionWindow, MaxReadFrameSize: maxFrame,
 		},
 	}
-	srv.RegisterOnShutdown(onShutdown)
-	return srv
 }

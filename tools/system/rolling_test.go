@@ -55,7 +55,7 @@ func TestRollingRestart(t *testing.T) {
 	pods := r.watchPods(t)
 	api := r.balance(t, "gateway").api(t, r)
 	tr, ctx := newTraffic(t)
-	lives := &lifeList{}
+	lives := &lifeList{room: make(chan struct{}, 6)}
 	tr.every(ctx, 25*time.Millisecond, "read", func(ctx context.Context, n int) error { return read(ctx, api, n, live, ids) })
 	tr.every(ctx, 50*time.Millisecond, "request to a sandbox", func(ctx context.Context, n int) error {
 		_, err := agents[n%len(agents)].Echo(ctx, client.Request{Path: fmt.Sprintf("/any?n=%d", n)})
@@ -64,7 +64,11 @@ func TestRollingRestart(t *testing.T) {
 	tr.every(ctx, 500*time.Millisecond, "stream of a sandbox", func(ctx context.Context, n int) error {
 		return streamed(ctx, agents[n%len(agents)], 30, 100*time.Millisecond)
 	})
-	tr.every(ctx, 700*time.Millisecond, "life", func(ctx context.Context, n int) error {
+	tr.every(ctx, time.Second, "life", func(ctx context.Context, n int) error {
+		if !lives.enter() {
+			return nil // Kubernetes is the slower one here
+		}
+		defer lives.leave()
 		id, err := wholeTime(ctx, api, lifeOf(n), bed.image)
 		lives.add(id)
 		return err
@@ -136,11 +140,24 @@ func (r *rig) toldOnce(t *testing.T, told []event, ids map[string]string, lives 
 	}
 }
 
-// lifeList gathers runtime ids.
+// lifeList gathers runtime ids, and bounds how many live at a time: a machine that
+// is slow would have more and more.
 type lifeList struct {
-	mu  sync.Mutex
-	ids []string
+	room chan struct{}
+	mu   sync.Mutex
+	ids  []string
 }
+
+func (l *lifeList) enter() bool {
+	select {
+	case l.room <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+func (l *lifeList) leave() { <-l.room }
 
 func (l *lifeList) add(id string) {
 	l.mu.Lock()
