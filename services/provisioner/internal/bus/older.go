@@ -115,7 +115,7 @@ func (b *Bus) behind(ctx context.Context, f failure, out command.Outcome, log *z
 		log.Warn("the ack may be lost", zap.Error(err))
 	}
 	b.skip(ctx, out.Fence)
-	b.reply(f.message, f.command, out)
+	b.reply(ctx, f.message, f.command, out)
 }
 
 // drainTime is how long what stands in an older stream may take to be answered
