@@ -102,7 +102,7 @@ type Source struct {
 // Put writes the view that src makes, unless the bucket holds a newer one or one
 // that readers could not tell from it. It returns what the bucket holds then.
 func (s *Store) Put(ctx context.Context, key string, src Source, now time.Time) (Present, error) {
-	for range casAttempts {
+	for attempt := range casAttempts {
 		p, err := s.Read(ctx, key)
 		if err != nil {
 			return Present{}, err
@@ -137,7 +137,7 @@ func (s *Store) Put(ctx context.Context, key string, src Source, now time.Time) 
 		if !conflict(err) {
 			return Present{}, fmt.Errorf("write view %s: %w", key, err)
 		}
-		if err := pause(ctx); err != nil {
+		if err := pause(ctx, attempt); err != nil {
 			return Present{}, err
 		}
 	}
@@ -180,9 +180,11 @@ func conflict(err error) bool {
 	return errors.Is(err, jetstream.ErrKeyRevisionMismatch) || errors.Is(err, jetstream.ErrKeyExists)
 }
 
-// pause spreads writers that collide.
-func pause(ctx context.Context) error {
-	t := time.NewTimer(time.Duration(1+rand.IntN(5)) * time.Millisecond)
+// pause spreads writers that collide, a second in all: a replicated bucket that has
+// lost its leader calls a write a conflict as long as one before it is under way.
+func pause(ctx context.Context, attempt int) error {
+	const doublings = 5
+	t := time.NewTimer(time.Duration(1+rand.IntN(5)) * time.Millisecond << min(attempt, doublings))
 	defer t.Stop()
 	select {
 	case <-t.C:
