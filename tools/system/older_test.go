@@ -87,18 +87,19 @@ func (r *rig) goOn(t *testing.T) {
 		return errorText(err), err == nil
 	})
 	id := func(session string) string { return r.record(t, session).RuntimeID }
+	pause := func(session string) {
+		r.accepted(t, "a pause", func(ctx context.Context) error { _, err := r.api(0).Pause(ctx, id(session)); return err })
+	}
+	resume := func(session string) {
+		r.accepted(t, "a resume", func(ctx context.Context) error { _, err := r.api(1).Resume(ctx, id(session)); return err })
+	}
 	for range 3 { // so that fences are well above what the copy knows
-		_, pause := r.api(0).Pause(t.Context(), id("paused-since"))
-		_, resume := r.api(1).Resume(t.Context(), id("paused-since"))
-		if err := errors.Join(pause, resume); err != nil {
-			t.Fatal(err)
-		}
+		pause("paused-since")
+		resume("paused-since")
 	}
-	_, pause := r.api(0).Pause(t.Context(), id("paused-since"))
-	_, resume := r.api(1).Resume(t.Context(), id("resumed-since"))
-	if err := errors.Join(pause, resume, r.api(0).Stop(t.Context(), id("stopped-since"))); err != nil {
-		t.Fatal(err)
-	}
+	pause("paused-since")
+	resume("resumed-since")
+	r.accepted(t, "a stop", func(ctx context.Context) error { return r.api(0).Stop(ctx, id("stopped-since")) })
 	for session, status := range map[string]string{"new-since": "running", "resumed-since": "running"} {
 		waitStatus(t, r.api(0), session, status)
 	}
@@ -120,14 +121,21 @@ func (r *rig) worksAtOnce(t *testing.T) {
 			return err
 		},
 	} {
-		waitFor(t, name+" is accepted", func(ctx context.Context) (string, bool) {
-			err := do(ctx)
-			if status := client.StatusOf(err); err != nil && status != 503 && status != 504 {
-				t.Fatalf("%s after the restore: %v", name, err)
-			}
-			return errorText(err), err == nil
-		})
+		r.accepted(t, name, do)
 	}
+}
+
+// accepted makes a change, again where the answer is that nothing was done or that
+// it is not known. No other refusal will do.
+func (r *rig) accepted(t *testing.T, name string, do func(context.Context) error) {
+	t.Helper()
+	waitFor(t, name+" is accepted", func(ctx context.Context) (string, bool) {
+		err := do(ctx)
+		if status := client.StatusOf(err); err != nil && status != 503 && status != 504 {
+			t.Fatalf("%s: %v", name, err)
+		}
+		return errorText(err), err == nil
+	})
 }
 
 func errorText(err error) string {
