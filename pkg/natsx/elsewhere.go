@@ -50,12 +50,8 @@ func (c *Conn) answers() bool {
 	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
 	defer cancel()
 	_, err := c.JS.Stream(ctx, contract.ViewStream)
-	var api *jetstream.APIError
-	return err == nil || errors.As(err, &api) && api.ErrorCode != errCodeNoMeta
+	return err == nil || errors.Is(err, jetstream.ErrStreamNotFound)
 }
-
-// errCodeNoMeta: there is no leader of JetStream itself.
-const errCodeNoMeta = 10008
 
 // Close closes the connection.
 func (c *Conn) Close() {
