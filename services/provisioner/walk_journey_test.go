@@ -190,20 +190,23 @@ func (l *lane) drained(ctx context.Context) bool {
 	return err == nil && s.CachedInfo().State.Msgs == 0
 }
 
-// prepare brings all sandboxes to where their journeys begin.
+// prepare brings sandboxes to where their journeys begin.
 func (l *lane) prepare(all []*journey) {
 	l.t.Helper()
 	p := l.provisioner()
-	for some := range slices.Chunk(all, 8) { // more would pass their deadlines on a slow machine
-		l.bring(sandbox.Start, some, "started", "unlimited", "paused", "stopped", "bare")
-		l.bring(sandbox.Pause, some, "paused")
-		l.bring(sandbox.Stop, some, "stopped")
-	}
-	if l.place == closed {
-		l.bring(sandbox.Start, []*journey{{way: &way{before: "first"}, session: "first"}}, "first")
-		l.quota(corev1.ResourceSecrets, 2) // its record, and the ledger
-	}
+	l.bring(sandbox.Start, all, "started", "unlimited", "paused", "stopped", "bare")
+	l.bring(sandbox.Pause, all, "paused")
+	l.bring(sandbox.Stop, all, "stopped")
 	l.finish(p)
+}
+
+// fill leaves no room for another record. The ledger of the key is there.
+func (l *lane) fill() {
+	l.t.Helper()
+	p := l.provisioner()
+	l.bring(sandbox.Start, []*journey{{way: &way{before: "first"}, session: "first"}}, "first")
+	l.finish(p)
+	l.quota(corev1.ResourceSecrets, 2) // its record, and the ledger
 }
 
 // bring runs one verb for those whose journey begins at one of these.

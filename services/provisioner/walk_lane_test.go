@@ -100,6 +100,9 @@ func newLane(t *testing.T, p place) *lane {
 	sealer, err := contract.NewSealer(sealingKey)
 	l.must(err)
 	l.store = views.NewStore(l.conn.JS, sealer, 0)
+	if p == closed {
+		l.fill()
+	}
 	return l
 }
 
@@ -139,7 +142,7 @@ func (l *lane) quota(what corev1.ResourceName, most int64) {
 // until waits for a condition.
 func (l *lane) until(what string, ok func(context.Context) bool) {
 	l.t.Helper()
-	ctx, cancel := context.WithTimeout(l.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(l.t.Context(), 2*time.Minute)
 	defer cancel()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
