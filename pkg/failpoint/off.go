@@ -9,5 +9,8 @@ import "context"
 // Hit does nothing in this build.
 func Hit(context.Context, string) {}
 
+// HitOf does nothing in this build.
+func HitOf(_ context.Context, _, _ string) {}
+
 // After returns err in this build.
 func After(_ context.Context, _ string, err error) error { return err }

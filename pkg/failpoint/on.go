@@ -70,6 +70,10 @@ func Hit(ctx context.Context, point string) {
 	}
 }
 
+// HitOf is Hit of the point that has a name for each of several things:
+// point/of. A name that is put together elsewhere would be in what ships.
+func HitOf(ctx context.Context, point, of string) { Hit(ctx, point+"/"+of) }
+
 // After is called with what a side effect has come to. One that failed is no point;
 // else the point's crash, hang or error happens.
 func After(ctx context.Context, point string, err error) error {

@@ -11,8 +11,8 @@ import (
 )
 
 // Points lists the failpoints of a file, sorted and each once: what is handed to
-// failpoint.Hit and failpoint.After. Of a name that is put together it is the part
-// that stands in the source.
+// failpoint.Hit, HitOf and After. Of one that has a name for each of several things
+// it is what they have in common.
 func Points(name string, src any) ([]string, error) {
 	file, err := parser.ParseFile(token.NewFileSet(), name, src, parser.SkipObjectResolution)
 	if err != nil {
@@ -20,19 +20,15 @@ func Points(name string, src any) ([]string, error) {
 	}
 	var out []string
 	walkCalls(file, false, func(call *ast.CallExpr, on, method string, _ bool) {
-		if on != "failpoint" || method != "Hit" && method != "After" || len(call.Args) < 2 {
+		if on != "failpoint" || !slices.Contains([]string{"Hit", "HitOf", "After"}, method) || len(call.Args) < 2 {
 			return
 		}
-		point := call.Args[1]
-		if sum, ok := point.(*ast.BinaryExpr); ok {
-			point = sum.X
-		}
 		text := ""
-		if literal, ok := point.(*ast.BasicLit); ok {
+		if literal, ok := call.Args[1].(*ast.BasicLit); ok {
 			text, err = strconv.Unquote(literal.Value)
 		}
 		if !strings.Contains(text, "/") && err == nil {
-			err = fmt.Errorf("%s: a failpoint's name begins with a word in quotes: service/what", name)
+			err = fmt.Errorf("%s: a failpoint's name is written out where it is hit: service/what", name)
 		}
 		out = append(out, text)
 	})

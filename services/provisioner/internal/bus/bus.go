@@ -169,7 +169,7 @@ func (b *Bus) handle(ctx context.Context, m jetstream.Msg, asked time.Time) {
 	defer stop()
 	leave := b.suspects.enter(ctx, meta.Sequence.Stream, meta.NumDelivered)
 	defer leave()
-	failpoint.Hit(ctx, "provisioner/before-run/"+string(c.Verb))
+	failpoint.HitOf(ctx, "provisioner/before-run", string(c.Verb))
 	out, err := b.runner.Run(ctx, c, meta.Sequence.Stream)
 	if err == nil && b.older(ctx, out.Fence) {
 		if sandbox.CodeOf(out.Err) == sandbox.CodeOvertaken { // by nothing that is still there
