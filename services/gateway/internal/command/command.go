@@ -163,7 +163,7 @@ func (s *Sender) await(ctx context.Context, c sandbox.Command, replies <-chan *n
 		case seen.IsZero():
 			seen = time.Now()
 		case time.Since(seen) > lostAfter:
-			return v, nil
+			return v.View, nil
 		}
 	}
 }
