@@ -44,12 +44,12 @@ func (c *Conn) stay(log *zap.Logger) {
 	}
 }
 
-// answers reports whether JetStream says anything of a stream that all services may
-// ask for.
+// answers reports whether a stream that all services may ask for has a leader, as
+// far as this server knows.
 func (c *Conn) answers() bool {
 	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
 	defer cancel()
-	_, err := c.JS.Stream(ctx, contract.ViewStream)
+	_, err := Stream(ctx, c.JS, contract.ViewStream)
 	return err == nil || errors.Is(err, jetstream.ErrStreamNotFound)
 }
 

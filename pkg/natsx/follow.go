@@ -100,7 +100,7 @@ func (f Follower) Run(ctx context.Context, js jetstream.JetStream) error {
 // BucketState asks the leader for the creation time and the last sequence of a
 // bucket's stream.
 func BucketState(ctx context.Context, js jetstream.JetStream, bucket string) (created time.Time, last uint64, err error) {
-	s, err := js.Stream(ctx, "KV_"+bucket)
+	s, err := Stream(ctx, js, "KV_"+bucket)
 	if err != nil {
 		return time.Time{}, 0, fmt.Errorf("ask for the state of the bucket %s: %w", bucket, err)
 	}

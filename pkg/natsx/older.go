@@ -26,7 +26,7 @@ func skipTo(now time.Time) uint64 {
 // It reports whether it was. What stands in the stream goes: nobody can tell what
 // of it was carried out already.
 func (c *Conn) SkipCommands(ctx context.Context, given uint64) (bool, error) {
-	s, err := c.JS.Stream(ctx, contract.CommandStream)
+	s, err := Stream(ctx, c.JS, contract.CommandStream)
 	if err != nil {
 		return false, fmt.Errorf("look at the command stream: %w", err)
 	}

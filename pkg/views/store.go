@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sandbar-io/sandbar/pkg/contract"
+	"github.com/sandbar-io/sandbar/pkg/natsx"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
 )
 
@@ -57,7 +58,7 @@ func NewStore(js jetstream.JetStream, sealer *contract.Sealer, omit sandbox.Omit
 func (s *Store) Read(ctx context.Context, key string) (Present, error) {
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
-	stream, err := s.js.Stream(ctx, contract.ViewStream)
+	stream, err := natsx.Stream(ctx, s.js, contract.ViewStream)
 	if err != nil {
 		return Present{}, fmt.Errorf("open the bucket: %w", err)
 	}

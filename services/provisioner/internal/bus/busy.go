@@ -88,7 +88,7 @@ func (f *first) look(ctx context.Context, conn *natsx.Conn) {
 
 func (f *first) refresh(ctx context.Context, conn *natsx.Conn) {
 	reconnects := conn.Stats().Reconnects // before the stream is asked
-	s, err := conn.JS.Stream(ctx, contract.CommandStream)
+	s, err := natsx.Stream(ctx, conn.JS, contract.CommandStream)
 	if f.known = err == nil; f.known {
 		f.reconnects, f.last = reconnects, s.CachedInfo().State.LastSeq
 	}

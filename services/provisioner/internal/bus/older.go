@@ -80,7 +80,7 @@ func (b *Bus) last(ctx context.Context) (uint64, bool) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookEvery)
 	defer cancel()
-	s, err := b.conn.JS.Stream(ctx, contract.CommandStream)
+	s, err := natsx.Stream(ctx, b.conn.JS, contract.CommandStream)
 	if err != nil {
 		return 0, false // what is wrong, the workers say
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/sandbar-io/sandbar/pkg/contract"
 	"github.com/sandbar-io/sandbar/pkg/failpoint"
+	"github.com/sandbar-io/sandbar/pkg/natsx"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
 )
 
@@ -149,7 +150,7 @@ func (g *Guard) find(ctx context.Context) (time.Time, error) {
 	}
 	var views *jetstream.StreamInfo
 	for _, name := range []string{contract.ActivityStream, contract.EventStream, contract.ViewStream} {
-		s, err := g.JS.Stream(ctx, name)
+		s, err := natsx.Stream(ctx, g.JS, name)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			g.ensured = false
 			g.Log.Warn("a stream is gone and is made anew", zap.String("stream", name))

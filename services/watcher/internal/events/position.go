@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sandbar-io/sandbar/pkg/contract"
+	"github.com/sandbar-io/sandbar/pkg/natsx"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
 )
 
@@ -38,7 +39,7 @@ func (p position) gap(t sandbox.Transition) int64 {
 
 // find asks the stream.
 func find(ctx context.Context, js jetstream.JetStream, subject string) (position, error) {
-	s, err := js.Stream(ctx, contract.EventStream)
+	s, err := natsx.Stream(ctx, js, contract.EventStream)
 	if err != nil {
 		return position{}, fmt.Errorf("open the events: %w", err)
 	}
