@@ -44,7 +44,7 @@ func pods(h *history.History) (out []Violation) {
 // events: of each sandbox every number once and in order, no gap that is not
 // told, and nothing after its end.
 func events(h *history.History) (out []Violation) {
-	last := map[string]*history.Event{}
+	last, begun := map[string]*history.Event{}, firstStore(h)
 	seen := map[string]*history.Event{}
 	for i := range h.Events {
 		e := &h.Events[i]
@@ -55,7 +55,7 @@ func events(h *history.History) (out []Violation) {
 			wrong = "its id is not of its number"
 		case seen[e.ID] != nil:
 			wrong, before = "it came twice", seen[e.ID]
-		case before == nil && e.Epoch == h.Events[0].Epoch && e.Number != 1 && !e.Gap:
+		case before == nil && e.Epoch == begun && e.Number != 1 && !e.Gap:
 			wrong = "it is the first"
 		case before == nil:
 		case before.Type == "stopped" && (e.Type != "restored" || e.Epoch == before.Epoch):
@@ -71,6 +71,20 @@ func events(h *history.History) (out []Violation) {
 		last[e.RuntimeID], seen[e.ID] = e, e
 	}
 	return append(out, untold(h, last)...)
+}
+
+// firstStore is the epoch of the store that the run began with; 0: it was lost
+// before it told anything.
+func firstStore(h *history.History) int64 {
+	if len(h.Events) == 0 {
+		return 0
+	}
+	for _, f := range h.Faults {
+		if f.Kind == Emptied && f.Begin < h.Events[0].At {
+			return 0
+		}
+	}
+	return h.Events[0].Epoch
 }
 
 // untold: of what was stopped after the last loss of NATS' store, the last event

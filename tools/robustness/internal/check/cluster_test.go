@@ -42,6 +42,8 @@ func event(number int64, typ string, epoch int64) history.Event {
 	return history.Event{Epoch: epoch, RuntimeID: x, Number: number, Type: typ, ID: fmt.Sprintf("%s/%d", x, number)}
 }
 
+func later(e history.Event) history.Event { e.At = ms(100); return e }
+
 func TestEvents(t *testing.T) {
 	t.Parallel()
 	first, second, third := event(1, "requested", 1), event(2, "starting", 1), event(3, "ready", 1)
@@ -53,6 +55,7 @@ func TestEvents(t *testing.T) {
 	for name, c := range map[string]struct {
 		events []history.Event
 		ops    []history.Op
+		faults []history.Fault
 		want   string
 	}{
 		"in order":                     {events: []history.Event{first, second, third}},
@@ -63,6 +66,8 @@ func TestEvents(t *testing.T) {
 		"twice over a loss":            {events: []history.Event{first, second, event(2, "starting", 2)}, want: check.Once},
 		"out of order":                 {events: []history.Event{first, second, third, event(2, "starting", 1)}, want: check.Once},
 		"one is missing":               {events: []history.Event{first, third}, want: check.Once},
+		"restored by the first store":  {events: []history.Event{event(1790000000, "restored", 2)}, want: check.Once},
+		"restored by the second store": {events: []history.Event{later(event(1790000000, "restored", 2))}, faults: []history.Fault{{Kind: check.Emptied, Begin: ms(1), Calm: ms(2)}}},
 		"the first is missing":         {events: []history.Event{second}, want: check.Once},
 		"after its end":                {events: []history.Event{first, event(2, "stopped", 1), third}, want: check.Once},
 		"an id that is not its number": {events: []history.Event{first, badID}, want: check.Once},
@@ -71,7 +76,7 @@ func TestEvents(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h := &history.History{Events: c.events, Ops: c.ops}
+			h := &history.History{Events: c.events, Ops: c.ops, Faults: c.faults}
 			if len(c.ops) > 0 {
 				h.Ops = append([]history.Op{did(history.Start, x, a, 0, 50)}, c.ops...)
 				h.Ends = []history.End{{At: ms(900), Gateway: a, Tenant: "default", Seen: history.Seen{Session: "s", RuntimeID: x, Status: "stopped"}}}
