@@ -123,9 +123,8 @@ const (
 
 // TestThreeNATS: of three servers each may be restarted, killed, cut off, and lose
 // its store. What was accepted exists once, what was stopped is gone, and changes
-// are answered as before within seconds.
+// are answered as before within seconds. Not parallel: it measures.
 func TestThreeNATS(t *testing.T) {
-	t.Parallel()
 	r := newThree(t, "three")
 	for _, c := range []struct {
 		name  string

@@ -65,23 +65,43 @@ func (f fresh) lookForPod() cluster.Look     { return cluster.Look(!f.pod) }
 // deletes what is not. It is the only code that touches pods, volumes, Services
 // and routes.
 func (r *Runner) converge(ctx context.Context, rec *sandbox.Record, made fresh, wait time.Duration) (observed, error) {
+	if rec.Desired != sandbox.Running {
+		return r.clean(ctx, rec)
+	}
 	var created *sandbox.Pod
-	if rec.Desired == sandbox.Running {
-		var err error
-		created, err = r.create(ctx, rec, made)
-		if sandbox.CodeOf(err) == sandbox.CodeQuota && rec.Incarnation > 1 {
-			created, err = r.replace(ctx, rec, err, wait)
-		}
-		if err != nil {
+	var err error
+	first := rec.Incarnation == 1 && rec.KeyNumber == 1
+	if first {
+		if created, err = r.create(ctx, rec, made); err != nil {
 			return observed{}, err
 		}
-		if rec.Incarnation == 1 && rec.KeyNumber == 1 && created != nil && created.Generation == rec.Generation {
+		if created != nil && created.Generation == rec.Generation {
 			// Its first pod, just made or made by an earlier attempt of the same
 			// generation: nothing older can be there.
 			return observed{pod: created, order: created.Order, pods: 1}, nil
 		}
 	}
-	return r.clean(ctx, rec)
+	// What is not wanted goes first. A sandbox that was stopped a moment ago, and
+	// that nobody has cleaned up after yet, shares no volume with the session's next:
+	// nothing else would keep both pods from running.
+	seen, err := r.clean(ctx, rec)
+	if err != nil || first {
+		return seen, err
+	}
+	created, err = r.create(ctx, rec, made)
+	if sandbox.CodeOf(err) == sandbox.CodeQuota {
+		created, err = r.replace(ctx, rec, err, wait)
+	}
+	if err != nil {
+		return observed{}, err
+	}
+	if created != nil && seen.pod == nil {
+		seen.pods++
+	}
+	if created != nil {
+		seen.pod, seen.order = created, created.Order
+	}
+	return seen, nil
 }
 
 // create makes volume, pod and route at the same time. The pod is nil where one
