@@ -570,6 +570,27 @@ func TestTheFirstViewOfWhoMadeTheRecord(t *testing.T) {
 	}
 }
 
+// A session was stopped, and who did it died before the pod was gone: the session's
+// next sandbox gets its pod after that.
+func TestTheOldPodGoesBeforeTheNewComes(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.do(sandbox.Start)
+	old := sandbox.PodName(b.record().RuntimeID, 1)
+	b.change(func(r *sandbox.Record) {
+		r.Generation++
+		r.Desired, r.Spec = sandbox.Stopped, sandbox.Spec{}
+	})
+	b.forget()
+	out := b.do(sandbox.Start)
+	gone := slices.Index(b.calls, deletePod+" "+old)
+	made := slices.IndexFunc(b.calls, func(c string) bool { return strings.HasPrefix(c, createPod+" "+out.View.RuntimeID) })
+	if gone < 0 || made < 0 || made < gone {
+		t.Errorf("%v", b.calls)
+	}
+	b.is("running 2, 1 pods, 2 objects, starting")
+}
+
 func TestFollow(t *testing.T) {
 	t.Parallel()
 	pause := func(r *sandbox.Record) { r.Generation++; r.Desired = sandbox.Paused }
