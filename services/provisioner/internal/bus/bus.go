@@ -121,6 +121,10 @@ func (b *Bus) next(ctx context.Context, cons jetstream.Consumer) error {
 	asked := time.Now()
 	standing, cancel := context.WithTimeout(ctx, fetchWait)
 	defer cancel()
+	// The library leaves a subscription behind for each request that it cannot send.
+	if !b.conn.IsConnected() {
+		return fmt.Errorf("fetch: %w", nats.ErrDisconnected)
+	}
 	batch, err := cons.Fetch(1, jetstream.FetchContext(standing))
 	if err != nil {
 		return fmt.Errorf("fetch: %w", err)

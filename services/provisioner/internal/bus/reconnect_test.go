@@ -2,34 +2,106 @@ package bus_test
 
 import (
 	"context"
+	"io"
+	"net"
+	"sync"
 	"testing"
 	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/sandbar-io/sandbar/pkg/natsx"
 	"github.com/sandbar-io/sandbar/services/provisioner/internal/bus"
 )
 
-// A provisioner that lost its server again and again holds no more subscriptions
-// than one that never did: one for each worker that waits, and its own few.
+// A provisioner that lost its server again and again, without a word of farewell,
+// leaves no subscription behind.
 func TestReconnectsLeaveNoSubscriptions(t *testing.T) {
 	t.Parallel()
-	const workers, own = 16, 4
+	const workers, losses = 8, 4
 	w := newWorld(t)
-	conn := w.connect()
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan struct{})
-	b := bus.New(conn, newRunner(done), workers, zap.NewNop())
-	go func() { defer close(ended); _ = b.Run(ctx) }()
-	defer func() { cancel(); <-ended }()
-	w.until("workers to wait", func() bool { return b.Ready() && conn.NumSubscriptions() >= workers })
-	for range 8 {
-		w.shutdown()
-		w.until("the loss to be seen", func() bool { return !conn.IsConnected() })
-		time.Sleep(50 * time.Millisecond) // longer than it takes a worker to ask again
-		w.start()
-		w.until("the connection", conn.IsConnected)
-		w.until("workers to wait again", func() bool { return b.Ready() })
+	l := &line{t: t, to: w.srv.Addr().String()}
+	l.mend()
+	t.Cleanup(l.cut)
+	conn, err := natsx.Connect("test", natsx.Config{URL: "nats://" + l.at, Replicas: 1}, zap.NewNop())
+	if err != nil {
+		t.Fatal(err)
 	}
-	w.until("what was under way to end", func() bool { return conn.NumSubscriptions() <= workers+own })
+	t.Cleanup(conn.Close)
+	if _, err := conn.EnsureCommands(t.Context()); err != nil { // makes what all requests share
+		t.Fatal(err)
+	}
+	before := conn.NumSubscriptions()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	b := bus.New(conn, newRunner(done), workers, zap.NewNop())
+	ended := make(chan error)
+	go func() { ended <- b.Run(ctx) }()
+	working := func() bool { return b.Ready() && conn.NumSubscriptions() > before }
+	w.until("workers to wait", working)
+	for range losses {
+		l.cut()
+		w.until("the loss to be felt", func() bool { return !conn.IsConnected() && !b.Ready() })
+		l.mend()
+		w.until("workers to wait again", working)
+	}
+	cancel()
+	<-ended
+	w.until("all of its subscriptions to end", func() bool { return conn.NumSubscriptions() <= before })
+}
+
+// line is a TCP connection to a server that can be cut.
+type line struct {
+	t      *testing.T
+	to, at string
+
+	mu    sync.Mutex
+	open  []io.Closer
+	ended sync.WaitGroup
+}
+
+func (l *line) mend() {
+	l.t.Helper()
+	address := l.at
+	if address == "" {
+		address = "127.0.0.1:0"
+	}
+	in, err := net.Listen("tcp", address)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.at = in.Addr().String()
+	l.keep(in)
+	l.ended.Go(func() {
+		for {
+			c, err := in.Accept()
+			if err != nil {
+				return
+			}
+			s, err := net.DialTimeout("tcp", l.to, time.Second)
+			if err != nil {
+				_ = c.Close()
+				continue
+			}
+			l.keep(c, s)
+			l.ended.Go(func() { _, _ = io.Copy(s, c); _ = s.Close() })
+			l.ended.Go(func() { _, _ = io.Copy(c, s); _ = c.Close() })
+		}
+	})
+}
+
+func (l *line) keep(c ...io.Closer) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.open = append(l.open, c...)
+}
+
+func (l *line) cut() {
+	l.mu.Lock()
+	for _, c := range l.open {
+		_ = c.Close()
+	}
+	l.open = nil
+	l.mu.Unlock()
+	l.ended.Wait()
 }
