@@ -103,7 +103,7 @@ func trend(figure history.Figure, in []int64) Trend {
 	return Trend{Early: early, Late: median(in[len(in)-quarter-1:]), Limit: limit(figure, early)}
 }
 
-// limit is what may become of a median. Of what is counted a fifth more, and some:
+// limit is what may become of a median. Of what is counted a tenth more, and some:
 // traffic goes on while samples are taken, and each request under way has its
 // goroutines, files and connections. Of memory a half more, and 16 MiB: a heap
 // grows to twice what lives in it before it is cleaned, when it is depends on
@@ -113,7 +113,7 @@ func limit(figure history.Figure, early int64) int64 {
 		return early + early/2 + 16<<20
 	}
 	const some = 5
-	return early + early/5 + some
+	return early + early/10 + some
 }
 
 func median(of []int64) int64 { return slices.Sorted(slices.Values(of))[len(of)/2] }
