@@ -3,7 +3,6 @@ package natsx_test
 import (
 	"errors"
 	"testing"
-	"time"
 
 	"go.uber.org/zap"
 
@@ -22,25 +21,16 @@ func TestStreamOfAServerThatIsAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(conn.Close)
-	for begin := time.Now(); conn.EnsureViews(t.Context()) != nil; time.Sleep(100 * time.Millisecond) {
-		if time.Since(begin) > patience {
-			t.Fatal("the bucket cannot be made")
-		}
-	}
+	until(t, "the bucket", func() bool { return conn.EnsureViews(t.Context()) == nil })
 	if _, err := natsx.Stream(t.Context(), conn.JS, contract.ViewStream); err != nil {
 		t.Fatal(err)
 	}
 	for _, s := range servers[1:] {
 		s.Shutdown()
 	}
-	for begin := time.Now(); ; time.Sleep(100 * time.Millisecond) {
+	// A leader steps down when it has not heard of the others for some 10 s.
+	until(t, "it to name no leader", func() bool {
 		_, err := natsx.Stream(t.Context(), conn.JS, contract.ViewStream)
-		if errors.Is(err, natsx.ErrNoLeader) {
-			break
-		}
-		// A leader steps down when it has not heard of the others for some 10 s.
-		if time.Since(begin) > patience {
-			t.Fatalf("it says %v", err)
-		}
-	}
+		return errors.Is(err, natsx.ErrNoLeader)
+	})
 }
