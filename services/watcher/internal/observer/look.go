@@ -34,7 +34,7 @@ func (o *Observer) observe(ctx context.Context, key string, seen podwatch.Seen, 
 			return keep(prev, v, known)
 		},
 		Live: func(ctx context.Context) (bool, error) {
-			if m.young(r, now) {
+			if o.young(r, m, now) {
 				return false, errYoung
 			}
 			return o.isLive(ctx, r)
@@ -43,7 +43,7 @@ func (o *Observer) observe(ctx context.Context, key string, seen podwatch.Seen, 
 		Published: func(t sandbox.Transition) bool { return o.events.Published(r.Tenant, t) },
 	}, now)
 	if errors.Is(err, errYoung) {
-		return m.since.Add(firstShown), nil
+		return m.since.Add(o.cfg.FirstShown), nil
 	}
 	if err = failpoint.After(ctx, "watcher/after-view-write", err); err != nil {
 		return time.Time{}, err

@@ -43,15 +43,11 @@ func (o *Observer) memory(key string, r *sandbox.Record, pod *sandbox.Pod, now t
 	return m
 }
 
-// firstShown is how long a new record is left to the provisioner that made it: it
-// writes the first view as soon as the pod is made. One more writer of that would
-// cost a look at the API server and a conflict.
-const firstShown = time.Second
-
-// young goes by two clocks, the API server's and our own, so that neither can make
-// a record young for long. The former counts whole seconds.
-func (m *memory) young(r *sandbox.Record, now time.Time) bool {
-	return now.Sub(m.since) < firstShown && now.Sub(r.CreatedAt) < firstShown+time.Second
+// young reports whether a record is still its provisioner's to show. It goes by two
+// clocks, the provisioner's and our own, so that neither can make a record young
+// for long.
+func (o *Observer) young(r *sandbox.Record, m *memory, now time.Time) bool {
+	return now.Sub(m.since) < o.cfg.FirstShown && now.Sub(r.CreatedAt) < o.cfg.FirstShown
 }
 
 // replaceAfter is how long a pod must have been ending until another takes its

@@ -58,6 +58,10 @@ type Config struct {
 	PurgeAfter time.Duration
 	Clocks     sandbox.Clocks // where neither client nor key asked for others
 	Workers    int
+	// FirstShown is how long a new record is left to the provisioner that made it: it
+	// writes the first view as soon as the pod is made. One more writer of that would
+	// cost a look at the API server and a conflict.
+	FirstShown time.Duration
 	// Routes asks public URLs, where Policy.VerifyRoute is set; else nil.
 	Routes Routes
 }

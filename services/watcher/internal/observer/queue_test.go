@@ -116,3 +116,22 @@ func TestTheQueueLooksAgainInTime(t *testing.T) {
 }
 
 const settleTime = 3 * time.Second
+
+// A record that was made just now is its provisioner's to show; where that does not
+// come, the watcher does.
+func TestANewRecordIsLeftToItsProvisioner(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.o = b.observerWith(func(c *observer.Config) { c.FirstShown = time.Second })
+	r := testbed.Record("s", b.clock.now())
+	key := testbed.Key(r)
+	b.world.Set(r, 10)
+	if again := b.look(key); !again.Equal(b.clock.now().Add(time.Second)) || b.view(key) != nil {
+		t.Errorf("looked at again in %v, %+v is shown", again.Sub(b.clock.now()), b.view(key))
+	}
+	b.clock.at = b.clock.at.Add(time.Second)
+	b.look(key)
+	if v := b.view(key); v == nil || v.Status != sandbox.StatusStarting {
+		t.Errorf("%+v is shown", v)
+	}
+}
