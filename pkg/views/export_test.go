@@ -16,3 +16,9 @@ func NewIndexer(ask func(context.Context) (time.Time, uint64, error)) func(conte
 		return q.created, q.last, nil
 	}
 }
+
+// NewIndexerBeside makes the same, and what notes a sequence that the watch brought.
+func NewIndexerBeside(ask func(context.Context) (time.Time, uint64, error)) (get func(context.Context) error, seen func(time.Time, uint64)) {
+	i := &indexer{ask: ask}
+	return func(ctx context.Context) error { _, err := i.get(ctx); return err }, i.seen
+}

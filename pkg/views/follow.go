@@ -82,13 +82,16 @@ func (f *Follower) session(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var s *load
+	before := f.index.past()
 	return natsx.Follower{
 		Bucket: contract.ViewBucket, CheckEvery: checkEvery, SilentAfter: silentAfter, Now: f.now,
 		Begin: func(created time.Time, last uint64) {
 			s = &load{f: f, created: created, target: NewMemory(), position: last, unreadable: map[string]struct{}{}}
-			if s.least = f.index.seen(created, last); s.least > last {
+			if before.behind(created, last) {
+				s.least = before.last
 				f.distrust()
 			}
+			f.index.seen(created, last)
 		},
 		Take: func(e jetstream.KeyValueEntry) { s.take(e) },
 		Away: func(error) error { return nil },

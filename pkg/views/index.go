@@ -17,12 +17,23 @@ type indexer struct {
 	busy    bool
 	waiting *question
 
-	at      time.Time // the creation of the bucket that highest is of
-	highest uint64    // the last sequence that it had
+	reached reached
 }
 
 // errBehind: its store is an older one, and memory is no part of its past.
 var errBehind = errors.New("the bucket is behind what it was")
+
+// reached is how far one creation of the bucket is known to have been.
+type reached struct {
+	created time.Time
+	last    uint64
+}
+
+// behind reports whether what the bucket says of itself is less than it was before
+// it was asked. What came meanwhile does not count.
+func (r reached) behind(created time.Time, last uint64) bool {
+	return r.created.Equal(created) && last < r.last
+}
 
 type question struct {
 	done    chan struct{}
@@ -56,11 +67,16 @@ func (i *indexer) get(ctx context.Context) (*question, error) {
 // question is not bound to the context of one of its askers.
 func (i *indexer) run(q *question) {
 	for q != nil {
+		before := i.past()
 		ctx, cancel := context.WithTimeout(context.Background(), ReadIndexTimeout)
 		q.created, q.last, q.err = i.ask(ctx)
 		cancel()
-		if q.err == nil {
-			q.err = i.compare(q)
+		switch {
+		case q.err != nil:
+		case before.behind(q.created, q.last):
+			q.err = errBehind
+		default:
+			i.seen(q.created, q.last)
 		}
 		close(q.done)
 		i.mu.Lock()
@@ -70,23 +86,18 @@ func (i *indexer) run(q *question) {
 	}
 }
 
-// compare looks whether the bucket went on from where it was.
-func (i *indexer) compare(q *question) error {
+// past is how far the bucket was.
+func (i *indexer) past() reached {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.at.Equal(q.created) && q.last < i.highest {
-		return errBehind
-	}
-	i.at, i.highest = q.created, q.last
-	return nil
+	return i.reached
 }
 
-// seen notes a sequence that the bucket has had, and returns the highest.
-func (i *indexer) seen(created time.Time, last uint64) uint64 {
+// seen notes a sequence that the bucket has had.
+func (i *indexer) seen(created time.Time, last uint64) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if !i.at.Equal(created) || last > i.highest {
-		i.at, i.highest = created, last
+	if !i.reached.created.Equal(created) || last > i.reached.last {
+		i.reached = reached{created, last}
 	}
-	return i.highest
 }

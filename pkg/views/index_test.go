@@ -153,3 +153,27 @@ func TestReadIndexQuestionEnds(t *testing.T) {
 		}
 	})
 }
+
+// What the watch brings while the bucket is asked is above the answer, and is no
+// sign of an older store. What it brought before is.
+func TestReadIndexWhileTheBucketMoves(t *testing.T) {
+	t.Parallel()
+	var seen func(time.Time, uint64)
+	var get func(context.Context) error
+	last := uint64(100)
+	get, seen = views.NewIndexerBeside(func(context.Context) (time.Time, uint64, error) {
+		answer := last
+		seen(born, 105)
+		return born, answer, nil
+	})
+	if err := get(t.Context()); err != nil {
+		t.Errorf("the bucket moved meanwhile: %v", err)
+	}
+	if err := get(t.Context()); err == nil {
+		t.Error("the bucket fell back to 100, and that is confirmed")
+	}
+	last = 105
+	if err := get(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
