@@ -4,9 +4,12 @@ package system_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -201,6 +204,18 @@ func freeze(t *testing.T, program string) (thaw func()) {
 		}
 	}
 	t.Cleanup(thaw)
+	waitFor(t, program+" stands still", func(context.Context) (string, bool) {
+		states := ""
+		tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		for _, path := range tasks {
+			stat, failed := os.ReadFile(path)
+			err = errors.Join(err, failed)
+			if _, after, ok := strings.Cut(string(stat), ") "); ok {
+				states += after[:1]
+			}
+		}
+		return fmt.Sprintf("%s, %v", states, err), err == nil && states != "" && strings.Trim(states, "T") == ""
+	})
 	return thaw
 }
 
