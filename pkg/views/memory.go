@@ -58,51 +58,51 @@ func (m *Memory) reset() {
 func (m *Memory) Merge(v *sandbox.View, revision uint64) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.merge(v, revision)
+	return m.merge(&Seen{View: v, Revision: revision})
 }
 
-func (m *Memory) merge(v *sandbox.View, revision uint64) bool {
-	key := contract.ViewKey(v.Tenant, v.Record)
+func (m *Memory) merge(s *Seen) bool {
+	key := contract.ViewKey(s.Tenant, s.Record)
 	if d, ok := m.dead[key]; ok {
-		if revision <= d.revision {
+		if s.Revision <= d.revision {
 			return false
 		}
 		delete(m.dead, key)
 	}
 	old := m.keys[key]
 	if old != nil {
-		if c := sandbox.Newer(v, old.View); c < 0 || c == 0 && revision < old.Revision {
+		if c := sandbox.Newer(s.View, old.View); c < 0 || c == 0 && s.Revision < old.Revision {
 			return false
 		}
 		m.unindex(old)
 	}
-	m.index(key, &Seen{View: v, Revision: revision})
+	m.index(key, s)
 	return true
 }
 
 func (m *Memory) index(key string, s *Seen) {
 	m.keys[key] = s
-	m.runtime[s.View.RuntimeID] = s
-	if s.View.Status != sandbox.StatusStopped {
-		m.label[s.View.Route.Label] = s
+	m.runtime[s.RuntimeID] = s
+	if s.Status != sandbox.StatusStopped {
+		m.label[s.Route.Label] = s
 	}
-	t := m.tenant[s.View.Tenant]
+	t := m.tenant[s.Tenant]
 	if t == nil {
 		t = btree.NewG(degree, before)
-		m.tenant[s.View.Tenant] = t
+		m.tenant[s.Tenant] = t
 	}
 	t.ReplaceOrInsert(s)
 }
 
 // before orders a tenant's views: the oldest sandbox first.
 func before(a, b *Seen) bool {
-	if n := a.View.CreatedAt.Compare(b.View.CreatedAt); n != 0 {
+	if n := a.CreatedAt.Compare(b.CreatedAt); n != 0 {
 		return n < 0
 	}
-	if n := strings.Compare(a.View.RuntimeID, b.View.RuntimeID); n != 0 {
+	if n := strings.Compare(a.RuntimeID, b.RuntimeID); n != 0 {
 		return n < 0
 	}
-	return a.View.Record < b.View.Record
+	return a.Record < b.Record
 }
 
 // Delete takes a view out that is not newer than the deletion.
@@ -127,16 +127,15 @@ func (m *Memory) Delete(key string, revision uint64, now time.Time) {
 
 // unindex leaves what another record has taken since.
 func (m *Memory) unindex(s *Seen) {
-	v := s.View
-	if m.runtime[v.RuntimeID] == s {
-		delete(m.runtime, v.RuntimeID)
+	if m.runtime[s.RuntimeID] == s {
+		delete(m.runtime, s.RuntimeID)
 	}
-	if m.label[v.Route.Label] == s {
-		delete(m.label, v.Route.Label)
+	if m.label[s.Route.Label] == s {
+		delete(m.label, s.Route.Label)
 	}
-	t := m.tenant[v.Tenant]
+	t := m.tenant[s.Tenant]
 	if t.Delete(s); t.Len() == 0 {
-		delete(m.tenant, v.Tenant)
+		delete(m.tenant, s.Tenant)
 	}
 }
 
@@ -157,7 +156,7 @@ func (m *Memory) Replace(next *Memory, position uint64) {
 	}
 	for key, s := range old {
 		if m.keys[key] != nil || s.Revision > position {
-			m.merge(s.View, s.Revision)
+			m.merge(s)
 		}
 	}
 	next.reset()

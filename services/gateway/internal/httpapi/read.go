@@ -93,7 +93,7 @@ func (a *api) exact(ctx context.Context, look func() *views.Seen) (*views.Seen, 
 	return v, nil
 }
 
-// batch answers by position, null for what is not there.
+// sessionsBatch answers by position, null for what is not there.
 func (a *api) sessionsBatch(c *call) (any, error) {
 	query, err := url.ParseQuery(c.r.URL.RawQuery)
 	if err != nil {
@@ -138,7 +138,7 @@ func splitIDs(values []string) []string {
 	return ids
 }
 
-// list shows what runs or is about to: a client counts every element as
+// tenantList shows what runs or is about to: a client counts every element as
 // running.
 func (a *api) tenantList(c *call) (any, error) {
 	if err := a.Views.ReadIndex(c.r.Context()); err != nil {

@@ -95,10 +95,10 @@ func (r *Runner) converge(ctx context.Context, rec *sandbox.Record, made fresh, 
 	if err != nil {
 		return observed{}, err
 	}
-	if created != nil && seen.pod == nil {
-		seen.pods++
-	}
 	if created != nil {
+		if seen.pod == nil {
+			seen.pods++
+		}
 		seen.pod, seen.order = created, created.Order
 	}
 	return seen, nil
