@@ -4,9 +4,6 @@ package testbed
 import (
 	"context"
 	"encoding/base64"
-	"net"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -15,80 +12,23 @@ import (
 
 	"github.com/sandbar-io/sandbar/pkg/contract"
 	"github.com/sandbar-io/sandbar/pkg/natsx"
+	"github.com/sandbar-io/sandbar/pkg/natsx/natstest"
 )
 
 // Server is an embedded NATS server that can be restarted and wiped.
 type Server struct {
-	t    testing.TB
-	dir  string
-	port int
-	srv  *server.Server
+	*natstest.Server
+	t testing.TB
 }
 
 // NewServer starts one; it ends with the test.
 func NewServer(t testing.TB) *Server {
 	t.Helper()
-	s := &Server{t: t, dir: t.TempDir(), port: server.RANDOM_PORT}
-	s.Start()
-	t.Cleanup(s.Stop)
-	return s
-}
-
-// Start starts it, after a Stop on the port that it had.
-func (s *Server) Start() {
-	s.t.Helper()
-	srv, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: s.port, JetStream: true, StoreDir: s.dir, NoLog: true, NoSigs: true,
-	})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	srv.Start()
-	if !srv.ReadyForConnections(10 * time.Second) {
-		s.t.Fatal("the NATS server does not come up")
-	}
-	s.srv, s.port = srv, srv.Addr().(*net.TCPAddr).Port
-}
-
-// Stop stops it; it may be stopped already.
-func (s *Server) Stop() {
-	s.srv.Shutdown()
-	s.srv.WaitForShutdown()
-}
-
-// Wipe removes all it holds, as if its disk was lost.
-func (s *Server) Wipe() {
-	s.t.Helper()
-	s.Stop()
-	if err := os.RemoveAll(s.dir); err != nil {
-		s.t.Fatal(err)
-	}
-	s.Start()
-}
-
-// Keep copies all it holds, and Back puts such a copy in place of it, as from a
-// backup.
-func (s *Server) Keep() (older string) {
-	s.t.Helper()
-	older = filepath.Join(s.t.TempDir(), "older")
-	s.Stop()
-	if err := os.CopyFS(older, os.DirFS(s.dir)); err != nil {
-		s.t.Fatal(err)
-	}
-	s.Start()
-	return older
-}
-
-// Back is described at Keep.
-func (s *Server) Back(older string) {
-	s.t.Helper()
-	s.Stop()
-	s.dir = older
-	s.Start()
+	return &Server{natstest.Start(t, server.Options{}), t}
 }
 
 // URL is where it listens.
-func (s *Server) URL() string { return s.srv.ClientURL() }
+func (s *Server) URL() string { return s.ClientURL() }
 
 // Connect returns a connection that ends with the test.
 func (s *Server) Connect() *natsx.Conn {
