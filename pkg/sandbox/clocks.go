@@ -75,7 +75,7 @@ func DueBy(r *Record, p *Pod, v *View, s Signs, server Clocks, line Timeline, no
 	case Running:
 		w.after(begun, w.clocks.MaxAge, Pause, "it ran for LIMIT, the longest allowed")
 		if !served(v, p) {
-			w.after(begun, w.clocks.Pending, w.undo(p), "it was not ready within LIMIT"+because(v))
+			w.after(begun, w.clocks.Pending, w.undo(p), "it was not ready within LIMIT"+because(v, p))
 		}
 		if s.Known && !s.Claimed && s.Traffic.Before(begun) {
 			w.after(later(begun, s.Floor), w.clocks.Unclaimed, w.undo(p), "nobody asked for it within LIMIT")
@@ -179,12 +179,23 @@ func served(v *View, p *Pod) bool {
 	return v != nil && v.Served || p != nil && (p.Container.Started || p.Container.RestartCount > 0)
 }
 
-// because is the detail of a sandbox that did not become ready.
-func because(v *View) string {
-	if v == nil || v.StatusDetail == "" {
-		return ""
+// because is the detail of a sandbox that did not become ready: what its view says,
+// or how far its pod came.
+func because(v *View, p *Pod) string {
+	switch {
+	case v != nil && v.StatusDetail != "":
+		return ": " + v.StatusDetail
+	case p == nil:
+		return ": it has no pod"
+	case p.Container.WaitingReason != "":
+		return ": " + p.Container.WaitingReason
+	case !p.Scheduled:
+		return ": its pod has no node"
+	case p.Container.Running:
+		return ": its container runs, and is not ready"
+	default:
+		return ": its pod is " + p.Phase
 	}
-	return ": " + v.StatusDetail
 }
 
 func later(a, b time.Time) time.Time {

@@ -86,7 +86,7 @@ var readerBugs = []bug{
 	},
 	{
 		"memory-goes-back", "a gateway shows what came last, not what is newest",
-		change("pkg/views/memory.go", "c < 0 || c == 0 && s.Revision < old.Revision {", "c < 0 && revision < 0 {"),
+		change("pkg/views/memory.go", "c < 0 || c == 0 && s.Revision < old.Revision {", "c < 0 && s.Revision == 0 {"),
 		[]catch{unit(shared, "views", "TestMemoryTakesTheNewest", "TestMemoryAgainstTheModel")},
 	},
 	{

@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -81,10 +82,20 @@ func (c Closing) list(out *strings.Builder, title string, outcome gotest.Outcome
 	}
 }
 
-// reason is the last line that a test said, which for t.Skip and t.Fatal is why.
+// saidEnds is how many lines of a test's ends its reason holds: what failed is
+// said first or last, among what was only told.
+const saidEnds = 6
+
+// reason is what a test said: all of it, or its ends.
 func reason(output string) string {
 	said := strings.Split(strings.TrimSpace(Quote(output)), "\n")
-	return strings.TrimSpace(said[len(said)-1])
+	if left := len(said) - 2*saidEnds; left > 0 {
+		said = slices.Concat(said[:saidEnds], []string{fmt.Sprintf("(%d lines more)", left)}, said[len(said)-saidEnds:])
+	}
+	for i, line := range said {
+		said[i] = strings.TrimSpace(line)
+	}
+	return strings.Join(said, "\n    ")
 }
 
 func (c Closing) times(out *strings.Builder) {

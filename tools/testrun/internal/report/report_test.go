@@ -109,7 +109,7 @@ func TestClosing(t *testing.T) {
 	}{
 		"good":                      {[]string{"good"}, false, nil, "3 passed, 0 failed", []string{"== skipped\ngood TestSkipped: a_test.go:9: no node here"}, true},
 		"a skip fails in CI":        {[]string{"good"}, true, nil, "3 passed, 1 failed", []string{"no test skips itself in CI"}, false},
-		"failures":                  {[]string{"good", "bad", "broken"}, false, nil, "5 passed, 3 failed", []string{"== failed\nbad TestLeaf/x: a_test.go:9: x is wrong"}, false},
+		"failures":                  {[]string{"good", "bad", "broken"}, false, nil, "5 passed, 3 failed", []string{"== failed\nbad TestLeaf/x: a_test.go:9: context\n    a_test.go:9: x is wrong"}, false},
 		"checks hold":               {[]string{"good"}, false, []int{7, 8}, "3 passed, 0 failed", []string{"7      good TestTable/b  real node   passed"}, true},
 		"check missing":             {[]string{"good"}, false, []int{7, 11}, "3 passed, 1 failed", []string{"conformance check 11 has no test"}, false},
 		"check skipped":             {[]string{"good"}, false, []int{9}, "3 passed, 1 failed", []string{"conformance check 9 was skipped: example.test/rec/good TestSkipped"}, false},
