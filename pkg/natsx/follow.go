@@ -55,6 +55,26 @@ func (f Follower) Run(ctx context.Context, js jetstream.JetStream) error {
 	heard, loaded := f.Now(), false
 	position, due := last, last // due: what the watch must have brought by the next check
 	had := last                 // what it had brought by the last one
+	check := func() error {
+		now, last, err := BucketState(ctx, js, f.Bucket)
+		switch {
+		case errors.Is(err, jetstream.ErrStreamNotFound):
+			return err
+		case err != nil:
+			if err := f.Away(err); err != nil {
+				return err
+			}
+			heard = f.Now() // nothing can be heard while NATS is away
+		case !now.Equal(created):
+			return errors.New("the bucket was made anew")
+		case last < had:
+			return errors.New("the bucket is behind what came of it")
+		case f.Now().Sub(heard) > f.SilentAfter && (!loaded || due > position):
+			return errors.New("the watch is silent")
+		}
+		due, had = last, position
+		return nil
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -75,24 +95,14 @@ func (f Follower) Run(ctx context.Context, js jetstream.JetStream) error {
 			if id := nc.ConnectedServerId(); id != "" && id != server {
 				return errors.New("the watch was at another server")
 			}
-		case <-tick.C:
-			now, last, err := BucketState(ctx, js, f.Bucket)
-			switch {
-			case errors.Is(err, jetstream.ErrStreamNotFound):
+			// The same server may have come back without the bucket.
+			if err := check(); err != nil {
 				return err
-			case err != nil:
-				if err := f.Away(err); err != nil {
-					return err
-				}
-				heard = f.Now() // nothing can be heard while NATS is away
-			case !now.Equal(created):
-				return errors.New("the bucket was made anew")
-			case last < had:
-				return errors.New("the bucket is behind what came of it")
-			case f.Now().Sub(heard) > f.SilentAfter && (!loaded || due > position):
-				return errors.New("the watch is silent")
 			}
-			due, had = last, position
+		case <-tick.C:
+			if err := check(); err != nil {
+				return err
+			}
 		}
 	}
 }

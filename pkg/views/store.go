@@ -38,8 +38,19 @@ type Present struct {
 	Revision uint64    // for compare-and-swap; 0: never written
 	Created  time.Time // the bucket's creation
 
-	lost bool // it holds what cannot be read
+	lost bool   // it holds what cannot be read
+	body []byte // the view as it stands there
 }
+
+// Kept is a Present with a view as it is kept for long: in a third of the memory.
+type Kept struct {
+	Revision uint64
+	Created  time.Time
+	body     []byte
+}
+
+// Keep returns p to be kept. A Present without a view keeps its revision only.
+func (p Present) Keep() Kept { return Kept{p.Revision, p.Created, p.body} }
 
 // Store reads and writes views by compare-and-swap.
 type Store struct {
@@ -74,20 +85,44 @@ func (s *Store) Read(ctx context.Context, key string) (Present, error) {
 	if m.Header.Get("KV-Operation") != "" || m.Header.Get(jetstream.MarkerReasonHeader) != "" {
 		return p, nil
 	}
-	v, err := contract.DecodeView(key, m.Data)
+	s.decode(key, m.Data, &p)
+	return p, nil
+}
+
+// decode fills in what is there; what cannot be read is lost, and is written over.
+func (s *Store) decode(key string, body []byte, p *Present) {
+	v, err := contract.DecodeView(key, body)
 	if err != nil {
-		p.lost = true // and is written over
-		return p, nil
+		p.lost = true
+		return
 	}
 	if err := s.sealer.Open(v); err != nil {
 		v.SessionKey = "" // differs from any record's, so the view is sealed anew
 	}
-	p.View = v
-	return p, nil
+	p.View, p.body = v, body
+}
+
+// Recall returns what was kept of a key, nil where that holds no view.
+func (s *Store) Recall(key string, k Kept) *Present {
+	p := Present{Revision: k.Revision, Created: k.Created}
+	if k.body == nil {
+		return nil
+	}
+	if s.decode(key, k.body, &p); p.View == nil {
+		return nil
+	}
+	return &p
 }
 
 // Source makes a view. Live is asked before a key is made that is absent.
 type Source struct {
+	// Known is what the bucket held when it was last seen, nil where that is not known.
+	// A write goes by it and asks for nothing; revisions are never used twice, not even
+	// by a bucket that is made anew, so that it fails where something else stands there
+	// by now. Where Known holds no view, what Observe goes by was live later than the
+	// key was seen absent.
+	Known *Present
+
 	// Observe makes the view, given the present one (nil: none).
 	Observe func(prev *sandbox.View) sandbox.View
 	// Live reports whether the record is still, by a GET at the API server, the
@@ -104,17 +139,26 @@ type Source struct {
 // that readers could not tell from it. It returns what the bucket holds then.
 func (s *Store) Put(ctx context.Context, key string, src Source, now time.Time) (Present, error) {
 	for attempt := range casAttempts {
-		p, err := s.Read(ctx, key)
-		if err != nil {
-			return Present{}, err
+		var p Present
+		known := attempt == 0 && src.Known != nil
+		if known {
+			p = *src.Known
+		} else {
+			var err error
+			if p, err = s.Read(ctx, key); err != nil {
+				return Present{}, err
+			}
 		}
 		next := src.Observe(p.View)
 		if p.View != nil {
 			c := sandbox.Newer(&next, p.View)
 			if c < 0 || sandbox.SameForReaders(&next, p.View) {
+				if known {
+					continue // nothing is to be written if that is still there
+				}
 				return p, nil
 			}
-		} else if !s.omit.Has(sandbox.OmitLiveKeyCreate) {
+		} else if !known && !s.omit.Has(sandbox.OmitLiveKeyCreate) {
 			ok, err := src.Live(ctx)
 			if err != nil {
 				return Present{}, err
@@ -131,9 +175,12 @@ func (s *Store) Put(ctx context.Context, key string, src Source, now time.Time) 
 		if src.Published != nil {
 			sandbox.Trim(&next, src.Published)
 		}
-		rev, err := s.write(ctx, key, &next, p.Revision)
+		rev, body, err := s.write(ctx, key, &next, p.Revision)
 		if err == nil {
-			return Present{View: &next, Revision: rev, Created: p.Created}, nil
+			return Present{View: &next, Revision: rev, Created: p.Created, body: body}, nil
+		}
+		if known && conflict(err) {
+			continue
 		}
 		if !conflict(err) {
 			return Present{}, fmt.Errorf("write view %s: %w", key, err)
@@ -145,19 +192,20 @@ func (s *Store) Put(ctx context.Context, key string, src Source, now time.Time) 
 	return Present{}, fmt.Errorf("write view %s: %d conflicts in a row", key, casAttempts)
 }
 
-func (s *Store) write(ctx context.Context, key string, v *sandbox.View, rev uint64) (uint64, error) {
+func (s *Store) write(ctx context.Context, key string, v *sandbox.View, rev uint64) (uint64, []byte, error) {
 	s.sealer.Seal(v)
 	body, err := contract.EncodeView(v)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
 	kv, err := s.writer(ctx)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
-	return kv.Update(ctx, key, body, rev)
+	now, err := kv.Update(ctx, key, body, rev)
+	return now, body, err
 }
 
 // writer opens the bucket once: a handle for each write would ask the server as

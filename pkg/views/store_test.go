@@ -379,31 +379,140 @@ func TestPutAsksTheServerThrice(t *testing.T) {
 		}
 	}
 	put(1, sandbox.StatusStarting)
-	asked, err := b.conn.SubscribeSync(">")
+	subjects := b.asked(func() { put(2, sandbox.StatusRunning) })
+	want := []string{"$JS.API.STREAM.INFO." + contract.ViewStream, "$JS.API.STREAM.MSG.GET." + contract.ViewStream, "$KV." + contract.ViewBucket + "." + keyOf(young("s", 1))}
+	if !slices.Equal(subjects, want) {
+		t.Errorf("asked %q, want %q", subjects, want)
+	}
+}
+
+// asked lists what do asked of JetStream, in order.
+func (b *bus) asked(do func()) (subjects []string) {
+	b.t.Helper()
+	all, err := b.conn.SubscribeSync(">")
 	if err != nil {
-		t.Fatal(err)
+		b.t.Fatal(err)
 	}
-	put(2, sandbox.StatusRunning)
+	defer func() { _ = all.Unsubscribe() }()
+	do()
 	if err := b.conn.Publish("end", nil); err != nil {
-		t.Fatal(err)
+		b.t.Fatal(err)
 	}
-	var subjects []string
 	for {
-		m, err := asked.NextMsg(patience)
+		m, err := all.NextMsg(patience)
 		if err != nil {
-			t.Fatal(err)
+			b.t.Fatal(err)
 		}
 		if m.Subject == "end" {
-			break
+			return subjects
 		}
 		if strings.HasPrefix(m.Subject, "$JS.API.") || strings.HasPrefix(m.Subject, "$KV.") {
 			subjects = append(subjects, m.Subject)
 		}
 	}
-	want := []string{"$JS.API.STREAM.INFO." + contract.ViewStream, "$JS.API.STREAM.MSG.GET." + contract.ViewStream, "$KV." + contract.ViewBucket + "." + keyOf(young("s", 1))}
-	if !slices.Equal(subjects, want) {
-		t.Errorf("asked %q, want %q", subjects, want)
+}
+
+// What was absent before the records were listed is written and nothing else; who
+// wrote it since is not written over.
+func TestPutOfWhatWasAbsent(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	st := b.store()
+	live := 0
+	put := func(v *sandbox.View) (p views.Present) {
+		src := source(v)
+		src.Known = &views.Present{Created: b.created()}
+		src.Live = func(context.Context) (bool, error) { live++; return true, nil }
+		p, err := st.Put(t.Context(), keyOf(v), src, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
 	}
+	put(young("other", 1)) // opens the bucket
+	first := young("s", 2)
+	var p views.Present
+	subjects := b.asked(func() { p = put(first) })
+	if want := "$KV." + contract.ViewBucket + "." + keyOf(first); !slices.Contains(subjects, want) || len(subjects) != 2 || live != 0 {
+		t.Errorf("asked %q and %d times for the record, want only %s", subjects, live, want) // and created, for this test
+	}
+	if p.Revision == 0 || !p.Created.Equal(b.created()) {
+		t.Errorf("%+v", p)
+	}
+	if now := put(young("s", 1)); now.Revision != p.Revision || now.View.Order != 2 {
+		t.Errorf("an older one took the place of %+v: %+v", p, now)
+	}
+	if now := put(young("s", 3, status(sandbox.StatusRunning))); now.Revision <= p.Revision || now.View.Order != 3 {
+		t.Errorf("a newer one did not take the place of %+v: %+v", p, now)
+	}
+	deleted := young("s", 4)
+	if ok, err := st.Delete(t.Context(), keyOf(deleted), b.revision(keyOf(deleted))); err != nil || !ok {
+		t.Fatal(ok, err)
+	}
+	if put(deleted); live != 1 {
+		t.Errorf("over a deletion the record was asked for %d times, want once", live)
+	}
+}
+
+// What is known to stand there is not read again: the write fails where it does not.
+func TestPutOverWhatIsKnown(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	st := b.store()
+	put := func(known *views.Present, v *sandbox.View) (p views.Present, subjects []string) {
+		src := source(v)
+		src.Known = known
+		subjects = b.asked(func() {
+			var err error
+			if p, err = st.Put(t.Context(), keyOf(v), src, time.Now()); err != nil {
+				t.Fatal(err)
+			}
+		})
+		return p, subjects
+	}
+	recall := func(p views.Present) *views.Present {
+		r := st.Recall(keyOf(p.View), p.Keep())
+		if r == nil || r.Revision != p.Revision || !r.Created.Equal(p.Created) || r.View.SessionKey != p.View.SessionKey || !sandbox.SameForReaders(r.View, p.View) {
+			t.Fatalf("recalled as %+v, want %+v", r, p)
+		}
+		return r
+	}
+	first, _ := put(nil, young("s", 1))
+	second, subjects := put(recall(first), young("s", 2, status(sandbox.StatusRunning)))
+	if want := []string{"$KV." + contract.ViewBucket + "." + keyOf(first.View)}; !slices.Equal(subjects, want) || second.View.Order != 2 {
+		t.Errorf("asked %q, want %q; %+v", subjects, want, second)
+	}
+	if got := types(second.View); !slices.Contains(got, sandbox.EventReady) {
+		t.Errorf("transitions %v", got)
+	}
+	// Nothing is to be written over what is known: that is looked at.
+	if same, subjects := put(recall(second), young("s", 2, status(sandbox.StatusRunning))); len(subjects) != 2 || same.Revision != second.Revision {
+		t.Errorf("asked %q; %+v", subjects, same)
+	}
+	// Another has written since.
+	if older, _ := put(recall(first), young("s", 1, status(sandbox.StatusPaused))); older.Revision != second.Revision || older.View.Order != 2 {
+		t.Errorf("what is older was written: %+v", older)
+	}
+	if third, _ := put(recall(first), young("s", 3)); third.Revision <= second.Revision || third.View.Order != 3 {
+		t.Errorf("%+v", third)
+	}
+	b.remake()
+	if anew, _ := put(recall(second), young("s", 4)); !anew.Created.Equal(b.created()) || anew.Revision <= second.Revision {
+		t.Errorf("in a bucket that was made anew: %+v", anew)
+	}
+	if st.Recall(keyOf(first.View), views.Present{}.Keep()) != nil {
+		t.Error("something is recalled of nothing")
+	}
+}
+
+// revision is that of a key.
+func (b *bus) revision(key string) uint64 {
+	b.t.Helper()
+	e, err := b.kv().Get(b.t.Context(), key)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return e.Revision()
 }
 
 // One store goes on over a bucket that is made anew between two writes.

@@ -158,11 +158,12 @@ func (s *service) lead(ctx context.Context) {
 		routes = reach.New(s.reach.Look, s.log)
 		observe.Routes = routes
 	}
+	published := events.New(js, s.meter, s.log)
 	o := observer.New(
-		observe, s.watch, store, events.New(js, s.meter, s.log), commands.New(js, s.meter, s.log), tails,
+		observe, s.watch, store, published, commands.New(js, s.meter, s.log), tails,
 		observer.Clocks{Witness: seen, Usage: book, Agents: agents}, s.meter, s.log, time.Now)
 	guard := &bucket.Guard{
-		JS: js, Ensure: s.nats.EnsureViews, Remake: s.nats.RemakeViews, Beats: store, Witness: seen, Records: s.watch, Observer: o,
+		JS: js, Ensure: s.nats.EnsureViews, Remake: s.nats.RemakeViews, Beats: store, Witness: seen, Records: s.watch, Observer: o, Events: published,
 		Identity: s.identity, Resync: s.cfg.Resync, Log: s.log,
 	}
 	s.guard.Store(guard)

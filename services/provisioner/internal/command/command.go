@@ -300,17 +300,24 @@ func (r *Runner) settle(ctx context.Context, rec *sandbox.Record, made fresh, wa
 
 // show writes the view. A key that is absent is made for a record that is live: one
 // that this attempt has made is, for nothing purges it before the attempt must end
-// (PURGE_AFTER); of any other the API server is asked.
+// (PURGE_AFTER); of any other the API server is asked. The key of one that this
+// attempt has made is taken for absent.
 func (r *Runner) show(ctx context.Context, rec *sandbox.Record, seen observed, made fresh) (views.Present, error) {
 	now := r.Now()
+	young := func() bool { return !made.record.IsZero() && r.Now().Sub(made.record) < sandbox.LongestAttempt }
+	var known *views.Present
+	if young() {
+		known = &views.Present{}
+	}
 	p, err := r.Views.Put(ctx, contract.ViewKey(rec.Tenant, rec.Name), views.Source{
+		Known: known,
 		Observe: func(prev *sandbox.View) sandbox.View {
 			v, _ := sandbox.Observe(rec, seen.pod, prev, seen.order, r.Policy, now)
 			v.Refused(seen.refusal)
 			return v
 		},
 		Live: func(ctx context.Context) (bool, error) {
-			if !made.record.IsZero() && r.Now().Sub(made.record) < sandbox.LongestAttempt {
+			if young() {
 				return true, nil
 			}
 			live, err := r.Cluster.Record(ctx, rec.Name)

@@ -36,10 +36,13 @@ type Records interface {
 
 // Observer looks at single keys.
 type Observer interface {
-	Pass(ctx context.Context, created time.Time, keys []string) error
+	Pass(ctx context.Context, created time.Time, keys []string, present map[string]struct{}) error
 	EnqueueAll(keys []string, within time.Duration)
 	Foreign(key string, revision uint64, deleted bool)
 }
+
+// Events is what is known of the events' stream.
+type Events interface{ Reset() }
 
 // Beater writes the heartbeat.
 type Beater interface {
@@ -64,14 +67,17 @@ type Guard struct {
 	Witness  Witness
 	Records  Records
 	Observer Observer
+	Events   Events
 	Identity string
 	Resync   time.Duration
 	Log      *zap.Logger
 
 	complete atomic.Bool
+	wake     chan struct{} // a turn is due before its time
 	ensured  bool
 	failing  bool
 	past     past
+	events   time.Time // when the events' stream was made
 }
 
 // Complete reports whether the present bucket holds all views.
@@ -80,6 +86,9 @@ func (g *Guard) Complete() bool { return g.complete.Load() }
 // Run cares until ctx ends.
 func (g *Guard) Run(ctx context.Context) {
 	defer g.complete.Store(false)
+	g.wake = make(chan struct{}, 1)
+	reconnected, done := natsx.Reconnected(g.JS.Conn())
+	defer done()
 	var s *session
 	defer func() { s.stop() }()
 	tick := time.NewTicker(beatEvery)
@@ -93,6 +102,8 @@ func (g *Guard) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+		case <-reconnected:
+		case <-g.wake:
 		}
 	}
 }
@@ -148,7 +159,7 @@ func (g *Guard) find(ctx context.Context) (time.Time, error) {
 		}
 		g.ensured = true
 	}
-	var views *jetstream.StreamInfo
+	infos := map[string]*jetstream.StreamInfo{}
 	for _, name := range []string{contract.ActivityStream, contract.EventStream, contract.ViewStream} {
 		s, err := natsx.Stream(ctx, g.JS, name)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -158,8 +169,13 @@ func (g *Guard) find(ctx context.Context) (time.Time, error) {
 		if err != nil {
 			return time.Time{}, fmt.Errorf("look at stream %s: %w", name, err)
 		}
-		views = s.CachedInfo()
+		infos[name] = s.CachedInfo()
 	}
+	if created := infos[contract.EventStream].Created; !created.Equal(g.events) {
+		g.Events.Reset()
+		g.events = created
+	}
+	views := infos[contract.ViewStream]
 	if g.past.lost(views) {
 		g.Log.Warn("the bucket is behind what it was, its store is an older one: it is made anew", zap.Uint64("sequence", views.State.LastSeq))
 		if err := g.Remake(ctx); err != nil {
@@ -215,8 +231,9 @@ func (g *Guard) begin(ctx context.Context, created time.Time) *session {
 	ctx, cancel := context.WithCancel(ctx)
 	s := &session{created: created, cancel: cancel}
 	s.wg.Go(func() { g.follow(ctx) })
-	s.wg.Go(func() { g.fill(ctx, s) })
-	s.wg.Go(func() { g.resync(ctx) })
+	filled := make(chan struct{})
+	s.wg.Go(func() { g.fill(ctx, s, filled) })
+	s.wg.Go(func() { g.resync(ctx, filled) })
 	return s
 }
 

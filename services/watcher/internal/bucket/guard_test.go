@@ -30,9 +30,10 @@ type passes struct {
 	allow   chan struct{}
 	foreign []string
 	queued  []string
+	resets  int // of what is known of events
 }
 
-func (p *passes) Pass(ctx context.Context, created time.Time, _ []string) error {
+func (p *passes) Pass(ctx context.Context, created time.Time, _ []string, _ map[string]struct{}) error {
 	p.mu.Lock()
 	p.begun, p.lists = append(p.begun, created), append(p.lists, p.world.Lists())
 	p.mu.Unlock()
@@ -42,6 +43,12 @@ func (p *passes) Pass(ctx context.Context, created time.Time, _ []string) error 
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+func (p *passes) Reset() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.resets++
 }
 
 func (p *passes) EnqueueAll(keys []string, _ time.Duration) {
@@ -90,7 +97,7 @@ func newBench(t *testing.T, srv *testbed.Server) *bench {
 	b.obs = &passes{allow: make(chan struct{}), world: b.world}
 	b.g = &bucket.Guard{
 		JS: b.conn.JS, Ensure: b.conn.EnsureViews, Remake: b.conn.RemakeViews, Beats: views.NewStore(b.conn.JS, testbed.Sealer(t), 0), Witness: witness.New(witness.System()),
-		Records: b.world, Observer: b.obs, Identity: "me", Resync: time.Hour, Log: zap.NewNop(),
+		Records: b.world, Observer: b.obs, Events: b.obs, Identity: "me", Resync: time.Hour, Log: zap.NewNop(),
 	}
 	return b
 }
@@ -151,6 +158,9 @@ func TestAWipeBeginsAnew(t *testing.T) {
 	b.srv.Wipe()
 	testbed.Eventually(t, "not complete in the new bucket", b.beats(false))
 	testbed.Eventually(t, "a second pass", func() bool { return b.obs.count() == 2 })
+	if b.obs.resets != 2 {
+		t.Errorf("what is known of the events was dropped %d times, want once for each stream", b.obs.resets)
+	}
 	if b.obs.lists[1] != 2 || b.obs.begun[1].Equal(b.obs.begun[0]) {
 		t.Error("the second pass is not one over fresh lists for the new bucket")
 	}
@@ -251,6 +261,7 @@ func TestKeysAreComparedAndFollowed(t *testing.T) {
 	r := testbed.Record("s", time.Now())
 	b.world.Set(r, 1)
 	b.start()
+	b.obs.allow <- struct{}{}
 	testbed.Eventually(t, "a key without a record", func() bool { return b.obs.hasQueued("acme.phantom") })
 	testbed.Eventually(t, "a record without a key", func() bool { return b.obs.hasQueued(testbed.Key(r)) })
 	testbed.Eventually(t, "what was there", func() bool { return b.obs.hasForeign("acme.phantom") })

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -23,16 +25,25 @@ const (
 
 // fill makes the full pass after which the bucket is complete. Its lists are
 // younger than the bucket, so a sandbox that they do not show has none of its
-// life before the bucket.
-func (g *Guard) fill(ctx context.Context, s *session) {
+// life before the bucket. They are younger than the look at the keys too: what these
+// do not have and the lists do need not be looked for one by one.
+func (g *Guard) fill(ctx context.Context, s *session, done chan<- struct{}) {
 	for {
 		start := time.Now()
-		err := g.Records.Refresh(ctx)
+		present, err := g.keys(ctx) // those that were deleted too: their revision is not none
+		if err == nil {
+			err = g.Records.Refresh(ctx)
+		}
 		if err == nil {
 			keys := g.Records.Keys()
-			if err = g.Observer.Pass(ctx, s.created, keys); err == nil {
+			if err = g.Observer.Pass(ctx, s.created, keys, present); err == nil {
 				failpoint.Hit(ctx, "watcher/before-complete")
+				close(done)
 				s.complete.Store(true)
+				select {
+				case g.wake <- struct{}{}: // the heartbeat says so
+				default:
+				}
 				g.Log.Info("the bucket is complete", zap.Int("sandboxes", len(keys)), zap.Duration("took", time.Since(start)))
 				return
 			}
@@ -87,8 +98,15 @@ func (g *Guard) watch(ctx context.Context) error {
 	}
 }
 
-// resync compares all keys with all records, at once and then every Resync.
-func (g *Guard) resync(ctx context.Context) {
+// resync compares all keys with all records every Resync, for the first time when the
+// full pass is done.
+func (g *Guard) resync(ctx context.Context, filled <-chan struct{}) {
+	select {
+	case <-filled:
+	case <-time.After(g.Resync): // or cannot be done
+	case <-ctx.Done():
+		return
+	}
 	for {
 		if err := g.compare(ctx); err != nil && ctx.Err() == nil {
 			g.Log.Warn("the keys cannot be compared with the records", zap.Error(err))
@@ -101,35 +119,30 @@ func (g *Guard) resync(ctx context.Context) {
 
 func (g *Guard) compare(ctx context.Context) error {
 	err := g.Records.ListObjects(ctx)
-	keys, failed := g.keys(ctx)
-	all := map[string]struct{}{}
-	for _, key := range append(keys, g.Records.Keys()...) {
-		if key != contract.HeartbeatKey {
-			all[key] = struct{}{}
-		}
+	all, failed := g.keys(ctx, jetstream.IgnoreDeletes())
+	for _, key := range g.Records.Keys() {
+		all[key] = struct{}{}
 	}
-	list := make([]string, 0, len(all))
-	for key := range all {
-		list = append(list, key)
-	}
+	delete(all, contract.HeartbeatKey)
+	list := slices.Collect(maps.Keys(all))
 	g.Observer.EnqueueAll(list, min(g.Resync/2, time.Duration(len(list))*perKey))
 	return errors.Join(err, failed)
 }
 
-// keys lists the keys of the bucket that are not deleted.
-func (g *Guard) keys(ctx context.Context) ([]string, error) {
+// keys lists the keys of the bucket; what came before an error is returned too.
+func (g *Guard) keys(ctx context.Context, opts ...jetstream.WatchOpt) (map[string]struct{}, error) {
 	ctx, cancel := context.WithTimeout(ctx, keysTimeout)
 	defer cancel()
+	out := map[string]struct{}{}
 	kv, err := g.JS.KeyValue(ctx, contract.ViewBucket)
 	if err != nil {
-		return nil, fmt.Errorf("open the bucket: %w", err)
+		return out, fmt.Errorf("open the bucket: %w", err)
 	}
-	w, err := kv.WatchAll(ctx, jetstream.IgnoreDeletes(), jetstream.MetaOnly())
+	w, err := kv.WatchAll(ctx, append(opts, jetstream.MetaOnly())...)
 	if err != nil {
-		return nil, fmt.Errorf("list the keys: %w", err)
+		return out, fmt.Errorf("list the keys: %w", err)
 	}
 	defer func() { _ = w.Stop() }() // the connection may be gone
-	var out []string
 	for {
 		select {
 		case <-ctx.Done():
@@ -141,7 +154,7 @@ func (g *Guard) keys(ctx context.Context) ([]string, error) {
 			if e == nil {
 				return out, nil
 			}
-			out = append(out, e.Key())
+			out[e.Key()] = struct{}{}
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -62,6 +63,13 @@ func (p *Publisher) Published(tenant string, t sandbox.Transition) bool {
 	return ok && at.out(t)
 }
 
+// Reset drops all that is known: the stream was made anew.
+func (p *Publisher) Reset() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	clear(p.known)
+}
+
 // Forget drops what is known of a sandbox that is gone.
 func (p *Publisher) Forget(v *sandbox.View) {
 	p.mu.Lock()
@@ -74,8 +82,8 @@ func (p *Publisher) Forget(v *sandbox.View) {
 
 func (p *Publisher) publish(ctx context.Context, v *sandbox.View, t sandbox.Transition) error {
 	subject := contract.EventsOf(v.Tenant, t.RuntimeID)
-	for range attempts {
-		at, err := p.position(ctx, subject)
+	for attempt := range attempts {
+		at, err := p.position(ctx, subject, attempt == 0 && first(t))
 		if err != nil {
 			return err
 		}
@@ -131,11 +139,23 @@ func (p *Publisher) send(ctx context.Context, v *sandbox.View, t sandbox.Transit
 	return ack.Sequence, nil
 }
 
-func (p *Publisher) position(ctx context.Context, subject string) (position, error) {
+// justNow is far less than the stream keeps events.
+const justNow = time.Minute
+
+// first reports whether a transition is the first of its sandbox that the stream
+// gets, as far as the view says: it begins a count, and is so young that an event
+// before it cannot have expired. The stream refuses it where it is not.
+func first(t sandbox.Transition) bool {
+	return (t.Number == 1 || t.Type == sandbox.EventRestored) && time.Since(t.Time) < justNow
+}
+
+// position is what is known of a sandbox, or else what the stream says. Of a first
+// transition nothing is asked.
+func (p *Publisher) position(ctx context.Context, subject string, first bool) (position, error) {
 	p.mu.Lock()
 	at, ok := p.known[subject]
 	p.mu.Unlock()
-	if ok {
+	if ok || first {
 		return at, nil
 	}
 	at, err := find(ctx, p.js, subject)

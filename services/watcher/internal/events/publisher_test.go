@@ -85,6 +85,31 @@ func TestEachOnceAndInOrder(t *testing.T) {
 	}
 }
 
+// A sandbox's first event is published without a question before it.
+func TestTheFirstEventAsksForNothing(t *testing.T) {
+	t.Parallel()
+	c := testbed.NewServer(t).Ready()
+	questions, err := c.SubscribeSync("$JS.API.>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := sandbox.NewRuntimeID()
+	restored := view(sandbox.NewRuntimeID(), 1_700_000_000, 1_700_000_000, time.Now())
+	restored.Transitions[0].Type = sandbox.EventRestored
+	p := publisher(c)
+	for _, v := range []*sandbox.View{view(id, 1, 2, time.Now()), restored} {
+		if err := p.Publish(t.Context(), v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, _, err := questions.Pending(); err != nil || n != 0 {
+		t.Errorf("%d questions, %v", n, err)
+	}
+	if got := numbers(t, c, id); !slices.Equal(got, span(1, 2)) {
+		t.Errorf("events %v, want 1 and 2", got)
+	}
+}
+
 func TestTwoPublishersAtOnce(t *testing.T) {
 	t.Parallel()
 	c := testbed.NewServer(t).Ready()

@@ -26,8 +26,13 @@ func (o *Observer) observe(ctx context.Context, key string, seen podwatch.Seen, 
 		pod.Logs, known = o.logs.Tail(ctx, key, pod)
 	}
 	o.reached(key, r, pod, m)
+	present := o.recall(key, ps)
+	if present == nil && !o.young(r, m, now) {
+		present = ps.vacant(key)
+	}
 	var again time.Time
 	p, err := o.views.Put(ctx, key, views.Source{
+		Known: present,
 		Observe: func(prev *sandbox.View) sandbox.View {
 			v, at := sandbox.Observe(r, pod, prev, seen.Order, o.cfg.Policy, now)
 			again = at
@@ -48,7 +53,7 @@ func (o *Observer) observe(ctx context.Context, key string, seen podwatch.Seen, 
 	if err = failpoint.After(ctx, "watcher/after-view-write", err); err != nil {
 		return time.Time{}, err
 	}
-	o.know(key, p.Revision)
+	o.know(key, p)
 	ps.settle(key, p.Created)
 	o.route(key, r, pod, m, p.View)
 	if err := o.events.Publish(ctx, p.View); err != nil {

@@ -33,6 +33,7 @@ type Views interface {
 	Read(ctx context.Context, key string) (views.Present, error)
 	Put(ctx context.Context, key string, src views.Source, now time.Time) (views.Present, error)
 	Delete(ctx context.Context, key string, revision uint64) (bool, error)
+	Recall(key string, k views.Kept) *views.Present
 }
 
 // Events publishes transitions.
@@ -90,10 +91,13 @@ type Observer struct {
 
 	queue workqueue.TypedRateLimitingInterface[string]
 
-	mu        sync.Mutex
-	memories  map[string]*memory
-	revisions map[string]uint64 // the last that this one knows of, by key
-	pass      *pass
+	mu       sync.Mutex
+	memories map[string]*memory
+	known    map[string]views.Kept // the last that this one knows of, by key
+	// looking are the keys that are looked at now, with the newest revision that was
+	// heard of meanwhile: it may be what the look itself wrote.
+	looking map[string]uint64
+	pass    *pass
 }
 
 // New returns an observer that Run starts. now is the clock.
@@ -102,7 +106,7 @@ func New(cfg Config, records Records, v Views, e Events, c Commands, l Logs, clo
 		cfg: cfg, records: records, views: v, events: e, commands: c, logs: l, clock: clock, meter: m, log: log, now: now,
 		queue: workqueue.NewTypedRateLimitingQueue(
 			workqueue.NewTypedItemExponentialFailureRateLimiter[string](minRetry, maxRetry)),
-		memories: map[string]*memory{}, revisions: map[string]uint64{},
+		memories: map[string]*memory{}, known: map[string]views.Kept{}, looking: map[string]uint64{},
 	}
 }
 
@@ -146,10 +150,42 @@ func (o *Observer) Foreign(key string, revision uint64, deleted bool) {
 		return
 	}
 	o.mu.Lock()
-	known := o.revisions[key]
+	heard, busy := o.looking[key]
+	if busy {
+		o.looking[key] = max(heard, revision)
+	}
 	o.mu.Unlock()
-	if revision > known {
+	if !busy {
+		o.news(key, revision)
+	}
+}
+
+// news has a key looked at whose revision this observer did not know.
+func (o *Observer) news(key string, revision uint64) {
+	o.mu.Lock()
+	foreign := revision > o.known[key].Revision
+	if foreign {
+		delete(o.known, key)
+	}
+	o.mu.Unlock()
+	if foreign {
 		o.Enqueue(key)
+	}
+}
+
+func (o *Observer) begin(key string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.looking[key] = 0
+}
+
+func (o *Observer) end(key string) {
+	o.mu.Lock()
+	heard := o.looking[key]
+	delete(o.looking, key)
+	o.mu.Unlock()
+	if heard > 0 {
+		o.news(key, heard)
 	}
 }
 
@@ -160,7 +196,9 @@ func (o *Observer) next(ctx context.Context) bool {
 	}
 	defer o.queue.Done(key)
 	start := time.Now()
+	o.begin(key)
 	again, err := o.look(ctx, key)
+	o.end(key)
 	o.meter.Looks.Observe(time.Since(start).Seconds())
 	if err != nil {
 		if o.queue.NumRequeues(key) == 0 && ctx.Err() == nil && !errors.Is(err, views.ErrMoved) {
@@ -199,10 +237,25 @@ func (o *Observer) look(ctx context.Context, key string) (time.Time, error) {
 	return o.observe(ctx, key, seen, p)
 }
 
-func (o *Observer) know(key string, revision uint64) {
+// know keeps what stands under a key now.
+func (o *Observer) know(key string, p views.Present) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.revisions[key] = max(o.revisions[key], revision)
+	if p.Revision > o.known[key].Revision {
+		o.known[key] = p.Keep()
+	}
+}
+
+// recall is what the bucket holds under a key as far as this one knows. What is of
+// another bucket than the present pass is about is nothing.
+func (o *Observer) recall(key string, p *pass) *views.Present {
+	o.mu.Lock()
+	kept := o.known[key]
+	o.mu.Unlock()
+	if p != nil && !kept.Created.Equal(p.created) {
+		return nil
+	}
+	return o.views.Recall(key, kept)
 }
 
 func (o *Observer) forget(key string) {
@@ -211,6 +264,6 @@ func (o *Observer) forget(key string) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	delete(o.revisions, key)
+	delete(o.known, key)
 	delete(o.memories, key)
 }

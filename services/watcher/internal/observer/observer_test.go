@@ -115,8 +115,10 @@ func newBench(t *testing.T) *bench {
 }
 
 // observer returns another watcher's over the same world.
-func (b *bench) observer(v observer.Views) *observer.Observer {
-	return b.newObserver(v, observer.Config{Policy: sandbox.DefaultPolicy, PurgeAfter: sandbox.PurgeAfter, Workers: 4})
+func (b *bench) observer(v observer.Views) *observer.Observer { return b.observerOver(v, 4) }
+
+func (b *bench) observerOver(v observer.Views, workers int) *observer.Observer {
+	return b.newObserver(v, observer.Config{Policy: sandbox.DefaultPolicy, PurgeAfter: sandbox.PurgeAfter, Workers: workers})
 }
 
 // observerWith returns one of another configuration.

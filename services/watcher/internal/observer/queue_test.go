@@ -63,7 +63,7 @@ func TestAPassEndsWhenAllIsWritten(t *testing.T) {
 			o.Enqueue(key)
 		}
 	}
-	if err := o.Pass(t.Context(), created, append(keys, gone)); err != nil {
+	if err := o.Pass(t.Context(), created, append(keys, gone), nil); err != nil {
 		t.Fatal(err)
 	}
 	for _, key := range keys {
@@ -74,8 +74,86 @@ func TestAPassEndsWhenAllIsWritten(t *testing.T) {
 	if f.doubled.Load() {
 		t.Error("two workers had one key")
 	}
-	if err := o.Pass(t.Context(), created, nil); err != nil {
+	if err := o.Pass(t.Context(), created, nil, nil); err != nil {
 		t.Errorf("a pass over nothing: %v", err)
+	}
+}
+
+// What an empty bucket lacks was listed later than it was seen to lack it: no record
+// is asked for. What was written meanwhile stays.
+func TestAPassOverAnEmptyBucketAsksForNoRecord(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	newer := b.born("newer")
+	b.world.Set(newer, 10)
+	b.look(testbed.Key(newer))
+	behind := newer.Clone()
+	behind.Generation--
+	b.world.Set(behind, 9)
+	keys := []string{testbed.Key(newer)}
+	for i := range 20 {
+		r := b.born(fmt.Sprint("s", i))
+		b.world.Set(r, 10, testbed.ReadyPod(r, 10))
+		keys = append(keys, testbed.Key(r))
+	}
+	b.world.Fail(errors.New("the API server is away"))
+	o := b.observer(b.store)
+	b.run(o)
+	if err := o.Pass(t.Context(), b.created(), keys, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range keys[1:] {
+		if v := b.view(key); v == nil || v.Status != sandbox.StatusRunning {
+			t.Fatalf("%s after the pass: %+v", key, v)
+		}
+	}
+	if v := b.view(keys[0]); v.Generation != newer.Generation {
+		t.Errorf("an older view took the place: %+v", v)
+	}
+}
+
+// echo is a Views whose watch is faster than the answer to a write.
+type echo struct {
+	observer.Views
+	o    *observer.Observer
+	more uint64 // another's write that is heard of at the same time
+	puts atomic.Int64
+}
+
+func (e *echo) Put(ctx context.Context, key string, src views.Source, now time.Time) (views.Present, error) {
+	p, err := e.Views.Put(ctx, key, src, now)
+	if e.puts.Add(1) == 1 {
+		e.o.Foreign(key, p.Revision, false)
+		e.o.Foreign(key, p.Revision+e.more, false)
+	}
+	return p, err
+}
+
+func TestALookIsNotRepeatedForItsOwnWrite(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		more uint64
+		puts int64
+	}{"its own": {0, 1}, "another's too": {1, 2}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			e := &echo{Views: b.store, more: c.more}
+			e.o = b.observerOver(e, 1)
+			b.run(e.o)
+			first, last := b.born("first"), b.born("last")
+			for _, r := range []*sandbox.Record{first, last} {
+				b.world.Set(r, 10, testbed.ReadyPod(r, 10))
+			}
+			e.o.Enqueue(testbed.Key(first))
+			testbed.Eventually(t, "the looks", func() bool { return e.puts.Load() >= c.puts })
+			// One worker: what the first look enqueued comes before this.
+			e.o.Enqueue(testbed.Key(last))
+			testbed.Eventually(t, "the last look", func() bool { return b.view(testbed.Key(last)) != nil })
+			if got := e.puts.Load(); got != c.puts+1 {
+				t.Errorf("%d looks, want %d", got, c.puts+1)
+			}
+		})
 	}
 }
 
@@ -87,7 +165,9 @@ func TestAPassOverAnotherBucketDoesNotEnd(t *testing.T) {
 	b.world.Set(r, 10)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- b.o.Pass(ctx, b.created().Add(-time.Hour), []string{testbed.Key(r)}) }()
+	go func() {
+		done <- b.o.Pass(ctx, b.created().Add(-time.Hour), []string{testbed.Key(r)}, map[string]struct{}{testbed.Key(r): {}})
+	}()
 	testbed.Eventually(t, "the view is written", func() bool { return b.view(testbed.Key(r)) != nil })
 	cancel()
 	if err := <-done; !errors.Is(err, context.Canceled) {

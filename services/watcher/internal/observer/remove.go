@@ -32,7 +32,7 @@ func (o *Observer) remove(ctx context.Context, key, tenant, name string, order u
 		return time.Time{}, views.ErrMoved // the watch has not shown it yet
 	}
 	if p.View.Status != sandbox.StatusStopped {
-		if p, err = o.end(ctx, key, p.View, order); err != nil {
+		if p, err = o.close(ctx, key, p.View, order); err != nil {
 			return time.Time{}, err
 		}
 	}
@@ -51,10 +51,10 @@ func (o *Observer) remove(ctx context.Context, key, tenant, name string, order u
 	return p.Created, nil
 }
 
-// end says in the view that a sandbox is stopped whose record went without a
+// close says in the view that a sandbox is stopped whose record went without a
 // stop, so that its events have an end. A new record of the same session may be
 // in the view by now: that one stays as it is.
-func (o *Observer) end(ctx context.Context, key string, dead *sandbox.View, order uint64) (views.Present, error) {
+func (o *Observer) close(ctx context.Context, key string, dead *sandbox.View, order uint64) (views.Present, error) {
 	p, err := o.views.Put(ctx, key, views.Source{
 		Observe: func(prev *sandbox.View) sandbox.View {
 			if prev == nil {

@@ -158,7 +158,7 @@ func (c *Controller) provision(ctx context.Context, it item) error {
 			return fmt.Errorf("provision %s/%s: %w", it.namespace, it.name, err)
 		}
 	}
-	_, err = c.client.CoreV1().PersistentVolumes().Create(ctx, volume, metav1.CreateOptions{})
+	volume, err = c.client.CoreV1().PersistentVolumes().Create(ctx, volume, metav1.CreateOptions{})
 	if apierrors.IsAlreadyExists(err) {
 		return nil // by us, a moment ago; the claim just does not say so yet
 	}
@@ -166,6 +166,30 @@ func (c *Controller) provision(ctx context.Context, it item) error {
 		return fmt.Errorf("provision %s/%s: %w", it.namespace, it.name, err)
 	}
 	c.log.Info("volume provisioned", zap.String("volume", volume.Name), zap.String("class", class.Name))
+	if class.Provisioner == Simulated {
+		return c.bind(ctx, claim, volume)
+	}
+	return nil
+}
+
+// bind does what Kubernetes' own controller would, which binds one claim after the
+// other: six a second here, where hundreds of simulated sandboxes start at once. It
+// finds nothing left to do, or was faster.
+func (c *Controller) bind(ctx context.Context, claim *corev1.PersistentVolumeClaim, volume *corev1.PersistentVolume) error {
+	claim, volume = Bound(claim, volume)
+	status := claim.Status
+	claims := c.client.CoreV1().PersistentVolumeClaims(claim.Namespace)
+	_, err := c.client.CoreV1().PersistentVolumes().UpdateStatus(ctx, volume, metav1.UpdateOptions{})
+	if err == nil {
+		claim, err = claims.Update(ctx, claim, metav1.UpdateOptions{})
+	}
+	if err == nil {
+		claim.Status = status
+		_, err = claims.UpdateStatus(ctx, claim, metav1.UpdateOptions{})
+	}
+	if err != nil && !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("bind %s: %w", volume.Name, err)
+	}
 	return nil
 }
 

@@ -21,6 +21,8 @@ const (
 const (
 	selectedNode  = "volume.kubernetes.io/selected-node"
 	provisionedBy = "pv.kubernetes.io/provisioned-by"
+	bindCompleted = "pv.kubernetes.io/bind-completed"
+	boundBy       = "pv.kubernetes.io/bound-by-controller"
 )
 
 // Wanted reports whether the claim waits for a volume of ours that can be made now.
@@ -51,6 +53,19 @@ func Finished(volume *corev1.PersistentVolume) bool {
 // Name of the volume of a claim. The claim's uid makes a second attempt find
 // the first one's volume instead of making another.
 func Name(claim *corev1.PersistentVolumeClaim) string { return "pvc-" + string(claim.UID) }
+
+// Bound are copies of a claim and its volume as Kubernetes binds them.
+func Bound(claim *corev1.PersistentVolumeClaim, volume *corev1.PersistentVolume) (*corev1.PersistentVolumeClaim, *corev1.PersistentVolume) {
+	claim, volume = claim.DeepCopy(), volume.DeepCopy()
+	metav1.SetMetaDataAnnotation(&claim.ObjectMeta, bindCompleted, "yes")
+	metav1.SetMetaDataAnnotation(&claim.ObjectMeta, boundBy, "yes")
+	claim.Spec.VolumeName = volume.Name
+	claim.Status = corev1.PersistentVolumeClaimStatus{
+		Phase: corev1.ClaimBound, AccessModes: volume.Spec.AccessModes, Capacity: volume.Spec.Capacity,
+	}
+	volume.Status.Phase = corev1.VolumeBound
+	return claim, volume
+}
 
 // For is the volume of a claim. Its data lies in a folder of root.
 func For(claim *corev1.PersistentVolumeClaim, class *storagev1.StorageClass, root string) *corev1.PersistentVolume {

@@ -62,6 +62,22 @@ func TestWanted(t *testing.T) {
 	}
 }
 
+func TestBound(t *testing.T) {
+	t.Parallel()
+	before := claim(nil)
+	volume := volumes.For(before, class(volumes.Simulated), "/data")
+	c, v := volumes.Bound(before, volume)
+	if c.Spec.VolumeName != v.Name || c.Status.Phase != corev1.ClaimBound || v.Status.Phase != corev1.VolumeBound {
+		t.Errorf("%+v, %+v", c, v)
+	}
+	if c.Annotations["pv.kubernetes.io/bind-completed"] != "yes" || c.Status.Capacity.Storage().String() != "10Gi" {
+		t.Errorf("%+v", c)
+	}
+	if before.Spec.VolumeName != "" || volume.Status.Phase != "" {
+		t.Error("what it was given was changed")
+	}
+}
+
 func TestLocalVolume(t *testing.T) {
 	t.Parallel()
 	v := volumes.For(claim(onNode), class(volumes.Local), "/data")
