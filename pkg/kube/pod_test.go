@@ -6,7 +6,6 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
-	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -134,42 +133,6 @@ func goldenPod(t *testing.T, name string, p sandbox.Pod) {
 	}
 	if !bytes.Equal(got, want) {
 		t.Errorf("%s differs (go test -update writes it anew)\n got %s\nwant %s", path, got, want)
-	}
-}
-
-// What the informer keeps of a pod is all that is read of it.
-func TestTrimPod(t *testing.T) {
-	t.Parallel()
-	files, err := filepath.Glob("testdata/pods/*.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, file := range files {
-		name := strings.TrimSuffix(filepath.Base(file), ".yaml")
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			whole := kube.PodOf(readPod(t, name))
-			for range 2 { // an informer may do it again
-				obj, err := kube.TrimPod(readPod(t, name))
-				if err == nil {
-					obj, err = kube.TrimPod(obj)
-				}
-				if err != nil {
-					t.Fatal(err)
-				}
-				p := obj.(*corev1.Pod)
-				if got := kube.PodOf(p); !reflect.DeepEqual(got, whole) {
-					t.Errorf("\n got %+v\nwant %+v", got, whole)
-				}
-				if len(p.Spec.Containers)+len(p.Spec.Volumes)+len(p.ManagedFields)+len(p.Annotations) > 0 {
-					t.Errorf("kept: %+v", p)
-				}
-			}
-		})
-	}
-	other := &corev1.Service{}
-	if got, err := kube.TrimPod(other); got != any(other) || err != nil {
-		t.Errorf("another object became %v, %v", got, err)
 	}
 }
 

@@ -149,8 +149,13 @@ func unknown(body []byte) map[string]json.RawMessage {
 // stand for another.
 func DecodeRecord(s *corev1.Secret) (*sandbox.Record, error) {
 	var w wireRecord
-	if err := json.Unmarshal(s.Data[dataRecord], &w); err != nil {
-		return nil, fmt.Errorf("record %s cannot be read: %w", s.Name, err)
+	var later map[string]json.RawMessage
+	if body := s.Data[dataRecord]; !sandbox.DecodeKnown(body, &w) {
+		w = wireRecord{}
+		if err := json.Unmarshal(body, &w); err != nil {
+			return nil, fmt.Errorf("record %s cannot be read: %w", s.Name, err)
+		}
+		later = unknown(body)
 	}
 	switch {
 	case w.Version > recordVersion:
@@ -170,7 +175,7 @@ func DecodeRecord(s *corev1.Secret) (*sandbox.Record, error) {
 		Spec: w.Spec, Route: w.Route,
 		SessionKey: string(s.Data[DataSessionKey(w.KeyNumber)]), KeyNumber: w.KeyNumber,
 		SecretKey: string(s.Data[DataSecretKey]),
-		CreatedAt: w.CreatedAt, ChangedAt: w.ChangedAt, Begun: w.Begun, BegunAt: w.BegunAt, Unknown: unknown(s.Data[dataRecord]),
+		CreatedAt: w.CreatedAt, ChangedAt: w.ChangedAt, Begun: w.Begun, BegunAt: w.BegunAt, Unknown: later,
 	}, nil
 }
 

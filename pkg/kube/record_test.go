@@ -3,7 +3,6 @@ package kube_test
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -377,72 +376,6 @@ func TestRecordIsAValidSecret(t *testing.T) {
 	}
 	if strings.Contains(string(s.Data["record"]), "session\"") || strings.Contains(string(s.Data["record"]), "secret") {
 		t.Errorf("a key stands in the record: %s", s.Data["record"])
-	}
-}
-
-// The watcher reads trimmed records: they give the same view, and hold neither
-// environment nor command.
-func TestTrimRecord(t *testing.T) {
-	t.Parallel()
-	r := rand.New(rand.NewPCG(9, 10))
-	pods := []string{"ready", "crash-loop", "evicted", "unschedulable"}
-	for range 500 {
-		rec := randomRecord(r)
-		rec.Spec.Environment = map[string]string{"TOKEN": "environment-value"}
-		rec.Spec.Command = []string{"command-value"}
-		rec.Unknown = map[string]json.RawMessage{"later": json.RawMessage(`1`)}
-		s := stored(t, rec)
-		s.Labels["example.org/mine"] = "x"
-		obj, err := kube.TrimRecord(s)
-		if err == nil {
-			obj, err = kube.TrimRecord(obj) // an informer may do it again
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		slim := obj.(*corev1.Secret)
-		for _, text := range []string{"environment-value", "command-value", rec.SecretKey} {
-			for k, v := range slim.Data {
-				if strings.Contains(string(v), text) {
-					t.Fatalf("%s is kept in %s", text, k)
-				}
-			}
-		}
-		got, err := kube.DecodeRecord(slim)
-		if err != nil {
-			t.Fatal(err)
-		}
-		want := rec.Clone()
-		want.Spec.Environment, want.Spec.Command, want.SecretKey = nil, nil, ""
-		if !reflect.DeepEqual(got, want) {
-			t.Fatalf("\n got %+v\nwant %+v", got, want)
-		}
-		if slim.UID != types.UID(rec.UID) || slim.ResourceVersion != rec.ResourceVersion || !maps.Equal(slim.Labels, s.Labels) || slim.Type != kube.SecretType {
-			t.Fatalf("%+v", slim.ObjectMeta)
-		}
-		p := kube.PodOf(readPod(t, pods[r.IntN(len(pods))]))
-		p.RuntimeID, p.Incarnation = rec.RuntimeID, rec.Incarnation
-		a, againA := sandbox.Observe(rec, &p, nil, 1, sandbox.DefaultPolicy, soon)
-		b, againB := sandbox.Observe(got, &p, nil, 1, sandbox.DefaultPolicy, soon)
-		if !reflect.DeepEqual(a, b) || !againA.Equal(againB) {
-			t.Fatalf("of the whole %+v\nof the trimmed %+v", a, b)
-		}
-		if rec.Desired != sandbox.Stopped && b.SessionKey == "" || b.Image != rec.Spec.Image {
-			t.Fatalf("%+v", b)
-		}
-	}
-}
-
-func TestTrimRecordLeavesWhatItCannotRead(t *testing.T) {
-	t.Parallel()
-	foreign := &corev1.Secret{Data: map[string][]byte{"record": []byte("x"), "other": []byte("y")}}
-	obj, err := kube.TrimRecord(foreign)
-	if err != nil || obj != any(foreign) || len(foreign.Data) != 2 {
-		t.Errorf("%+v, %v", obj, err)
-	}
-	pod := &corev1.Pod{}
-	if obj, err := kube.TrimRecord(pod); err != nil || obj != any(pod) {
-		t.Errorf("%+v, %v", obj, err)
 	}
 }
 

@@ -52,8 +52,20 @@ func plainJSON(v any) ([]byte, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
+// DecodeKnown reads JSON into a struct, and reports false where that has members that
+// the struct has none for, or is no JSON for it: the rule is that it has none, and
+// they need not be looked for.
+func DecodeKnown(body []byte, known any) bool {
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	return d.Decode(known) == nil && len(bytes.TrimSpace(body[d.InputOffset():])) == 0
+}
+
 // unmarshal reads a struct and returns what it has no members for.
 func unmarshal(body []byte, known any) (Unknown, error) {
+	if DecodeKnown(body, known) {
+		return nil, nil
+	}
 	if err := json.Unmarshal(body, known); err != nil {
 		return nil, err
 	}

@@ -1,7 +1,7 @@
 package views
 
 import (
-	"sync/atomic"
+	"sync"
 
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
 )
@@ -12,17 +12,14 @@ type Seen struct {
 	*sandbox.View
 	Revision uint64 // its place in the bucket
 
-	answer atomic.Pointer[[]byte]
+	once   sync.Once
+	answer []byte
 }
 
 // Answer is what render makes of the view. It is made when it is first asked for,
 // kept as long as the view, and shared: do not change it. Whoever reads one memory
 // passes the same render.
 func (s *Seen) Answer(render func(*sandbox.View) []byte) []byte {
-	if made := s.answer.Load(); made != nil {
-		return *made
-	}
-	made := render(s.View)
-	s.answer.Store(&made)
-	return made
+	s.once.Do(func() { s.answer = render(s.View) })
+	return s.answer
 }

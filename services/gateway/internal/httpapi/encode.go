@@ -3,6 +3,7 @@ package httpapi
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"strconv"
 	"sync"
 
@@ -13,43 +14,57 @@ import (
 // Most answers are read far more often than sandboxes change. So the object of a
 // sandbox is encoded once for each view, and answers are put together from these.
 
-// shown is an answer that is made of objects that are encoded already.
+// shown is an answer that is made of parts that are encoded already.
 type shown interface {
-	appendTo(b *bytes.Buffer)
+	parts(yield func([]byte) bool)
 }
+
+// whole is an answer of one part.
+type whole []byte
+
+func (w whole) parts(yield func([]byte) bool) { yield(w) }
 
 // seen is the answer about one sandbox.
 type seen struct{ *views.Seen }
 
-func (s seen) appendTo(b *bytes.Buffer) { b.Write(s.Answer(encodeView)) }
+func (s seen) parts(yield func([]byte) bool) { _ = yield(s.Answer(encodeView)) && yield(newline) }
 
 // batch answers by position; nil for what is not there.
 type batch []*views.Seen
 
-func (l batch) appendTo(b *bytes.Buffer) {
-	b.WriteByte('[')
-	for i, s := range l {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		if s == nil {
-			b.WriteString("null")
-			continue
-		}
-		b.Write(s.Answer(encodeView))
+func (l batch) parts(yield func([]byte) bool) { _ = l.array(yield) && yield(newline) }
+
+var (
+	newline = []byte("\n")
+	comma   = []byte(",")
+	null    = []byte("null")
+)
+
+func (l batch) array(yield func([]byte) bool) bool {
+	if !yield([]byte("[")) {
+		return false
 	}
-	b.WriteByte(']')
+	for i, s := range l {
+		if i > 0 && !yield(comma) {
+			return false
+		}
+		part := null
+		if s != nil {
+			part = s.Answer(encodeView)
+		}
+		if !yield(part) {
+			return false
+		}
+	}
+	return yield([]byte("]"))
 }
 
 // list is the answer of /list.
 type list []*views.Seen
 
-func (l list) appendTo(b *bytes.Buffer) {
-	b.WriteString(`{"runtimes":`)
-	batch(l).appendTo(b)
-	b.WriteString(`,"total":`)
-	b.WriteString(strconv.Itoa(len(l)))
-	b.WriteByte('}')
+func (l list) parts(yield func([]byte) bool) {
+	_ = yield([]byte(`{"runtimes":`)) && batch(l).array(yield) &&
+		yield([]byte(`,"total":`+strconv.Itoa(len(l))+"}\n"))
 }
 
 // encodeView never fails: the object has nothing that JSON cannot hold.
@@ -61,29 +76,47 @@ func encodeView(v *sandbox.View) []byte {
 	return bytes.Clone(bytes.TrimSuffix(b.Bytes(), []byte("\n")))
 }
 
-func encode(b *bytes.Buffer, body any) error {
-	if s, ok := body.(shown); ok {
-		s.appendTo(b)
-		return b.WriteByte('\n')
-	}
-	return encodeJSON(b, body)
-}
-
 func encodeJSON(b *bytes.Buffer, body any) error {
 	e := json.NewEncoder(b)
 	e.SetEscapeHTML(false) // URLs and logs stay readable
 	return e.Encode(body)
 }
 
-// maxKept is the largest buffer that is used again, in bytes: a list of some
-// 30,000 sandboxes.
-const maxKept = 32 << 20
+// chunk is how much of an answer is written at once, in bytes. A list of ten thousand
+// sandboxes is 6 MB, of which nobody makes one piece.
+const chunk = 512 << 10
 
-var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+var chunks = sync.Pool{New: func() any { return bytes.NewBuffer(make([]byte, 0, chunk)) }}
 
-func giveBack(b *bytes.Buffer) {
-	if b.Cap() <= maxKept {
-		b.Reset()
-		buffers.Put(b)
+// sizeOf is an answer's length.
+func sizeOf(s shown) (n int) {
+	for part := range s.parts {
+		n += len(part)
 	}
+	return n
+}
+
+// writeParts writes an answer. The client may be gone.
+func writeParts(w io.Writer, s shown) {
+	b := chunks.Get().(*bytes.Buffer)
+	defer func() {
+		b.Reset()
+		chunks.Put(b)
+	}()
+	for part := range s.parts {
+		if b.Len()+len(part) > chunk {
+			if _, err := w.Write(b.Bytes()); err != nil {
+				return
+			}
+			b.Reset()
+		}
+		if len(part) > chunk {
+			if _, err := w.Write(part); err != nil {
+				return
+			}
+			continue
+		}
+		b.Write(part)
+	}
+	_, _ = w.Write(b.Bytes())
 }

@@ -100,20 +100,23 @@ func (a *api) log(rt route, c *call, status int, err error, took time.Duration) 
 }
 
 func (a *api) write(c *call, status int, body any) {
-	b := buffers.Get().(*bytes.Buffer)
-	defer giveBack(b)
-	if err := encode(b, body); err != nil {
-		a.Log.Error("an answer cannot be encoded", zap.Error(err))
-		status = http.StatusInternalServerError
-		b.Reset()
-		b.WriteString(`{"detail":"internal error","error":"internal"}`)
+	answer, ok := body.(shown)
+	if !ok {
+		var b bytes.Buffer
+		if err := encodeJSON(&b, body); err != nil {
+			a.Log.Error("an answer cannot be encoded", zap.Error(err))
+			status = http.StatusInternalServerError
+			b.Reset()
+			b.WriteString(`{"detail":"internal error","error":"internal"}`)
+		}
+		answer = whole(b.Bytes())
 	}
 	c.header.Set("Content-Type", "application/json")
-	c.header.Set("Content-Length", strconv.Itoa(b.Len()))
+	c.header.Set("Content-Length", strconv.Itoa(sizeOf(answer)))
 	c.header.Set("Cache-Control", "no-store") // it may hold a key
 	c.header.Set(HeaderRequestID, c.id)
 	c.w.WriteHeader(status)
-	_, _ = c.w.Write(b.Bytes()) // the client may be gone
+	writeParts(c.w, answer)
 }
 
 func requestID(r *http.Request) string {

@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/zap"
 	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/lru"
 
 	"github.com/sandbar-io/sandbar/pkg/contract"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
@@ -93,12 +94,19 @@ type Observer struct {
 
 	mu       sync.Mutex
 	memories map[string]*memory
-	known    map[string]views.Kept // the last that this one knows of, by key
+	known    map[string]uint64 // the last revision that this one knows of, by key
 	// looking are the keys that are looked at now, with the newest revision that was
 	// heard of meanwhile: it may be what the look itself wrote.
 	looking map[string]uint64
 	pass    *pass
+
+	// kept is what stands under the keys that changed last, so that who changes again
+	// is not read again.
+	kept *lru.Cache
 }
+
+// keptViews is how many views are kept: ten seconds of 200 changes a second.
+const keptViews = 2048
 
 // New returns an observer that Run starts. now is the clock.
 func New(cfg Config, records Records, v Views, e Events, c Commands, l Logs, clock Clocks, m *meter.Meter, log *zap.Logger, now func() time.Time) *Observer {
@@ -106,7 +114,7 @@ func New(cfg Config, records Records, v Views, e Events, c Commands, l Logs, clo
 		cfg: cfg, records: records, views: v, events: e, commands: c, logs: l, clock: clock, meter: m, log: log, now: now,
 		queue: workqueue.NewTypedRateLimitingQueue(
 			workqueue.NewTypedItemExponentialFailureRateLimiter[string](minRetry, maxRetry)),
-		memories: map[string]*memory{}, known: map[string]views.Kept{}, looking: map[string]uint64{},
+		memories: map[string]*memory{}, known: map[string]uint64{}, looking: map[string]uint64{}, kept: lru.New(keptViews),
 	}
 }
 
@@ -163,12 +171,10 @@ func (o *Observer) Foreign(key string, revision uint64, deleted bool) {
 // news has a key looked at whose revision this observer did not know.
 func (o *Observer) news(key string, revision uint64) {
 	o.mu.Lock()
-	foreign := revision > o.known[key].Revision
-	if foreign {
-		delete(o.known, key)
-	}
+	foreign := revision > o.known[key]
 	o.mu.Unlock()
 	if foreign {
+		o.kept.Remove(key)
 		o.Enqueue(key)
 	}
 }
@@ -239,29 +245,27 @@ func (o *Observer) look(ctx context.Context, key string) (time.Time, error) {
 
 // know keeps what stands under a key now.
 func (o *Observer) know(key string, p views.Present) {
+	o.kept.Add(key, p.Keep())
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if p.Revision > o.known[key].Revision {
-		o.known[key] = p.Keep()
-	}
+	o.known[key] = max(o.known[key], p.Revision)
 }
 
 // recall is what the bucket holds under a key as far as this one knows. What is of
 // another bucket than the present pass is about is nothing.
 func (o *Observer) recall(key string, p *pass) *views.Present {
-	o.mu.Lock()
-	kept := o.known[key]
-	o.mu.Unlock()
-	if p != nil && !kept.Created.Equal(p.created) {
+	kept, ok := o.kept.Get(key)
+	if !ok || p != nil && !kept.(views.Kept).Created.Equal(p.created) {
 		return nil
 	}
-	return o.views.Recall(key, kept)
+	return o.views.Recall(key, kept.(views.Kept))
 }
 
 func (o *Observer) forget(key string) {
 	if o.cfg.Routes != nil {
 		o.cfg.Routes.Drop(key)
 	}
+	o.kept.Remove(key)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	delete(o.known, key)

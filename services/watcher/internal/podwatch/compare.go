@@ -21,7 +21,10 @@ func (s *store[T]) differences(l listing, before uint64) map[string]uint64 {
 		out[goneBack] = before
 	}
 	for name, rv := range l.objects {
-		if e := s.byName[name]; e.rv < rv {
+		switch e := s.byName[name]; {
+		case e == nil:
+			out[name] = 0
+		case e.rv < rv:
 			out[name] = e.rv
 		}
 	}

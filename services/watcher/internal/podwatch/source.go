@@ -107,8 +107,8 @@ func (s *source[T]) refresh(ctx context.Context) error {
 			return fmt.Errorf("list %s: %w", s.kind, err)
 		}
 		err = meta.EachListItem(page, func(o runtime.Object) error {
-			slim, err := s.store.transform(o)
-			objs = append(objs, slim)
+			taken, err := s.store.take(o)
+			objs = append(objs, taken)
 			return err
 		})
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/sandbar-io/sandbar/pkg/kube"
@@ -23,29 +24,63 @@ type entry[T any] struct {
 // up to which it is complete, and an informer's LastSyncResourceVersion is not:
 // that one runs ahead of the indexer.
 type store[T any] struct {
-	decode    func(obj any) T
-	record    func(T) string // the record's name, "" for none
-	changed   func(T)        // told of every value that came or went
-	transform cache.TransformFunc
+	decode  func(obj any) T
+	record  func(T) string // the record's name, "" for none
+	changed func(T)        // told of every value that came or went
 
 	mu       sync.RWMutex
-	byName   map[string]entry[T]
+	byName   map[string]*entry[T]
 	byRecord map[string]map[string]struct{}
 	version  uint64
+	doubted  bool // the next list may hold others of the same versions
 	once     sync.Once
 	synced   chan struct{}
 }
 
-func newStore[T any](decode func(any) T, record func(T) string, changed func(T), trim cache.TransformFunc) *store[T] {
+func newStore[T any](decode func(any) T, record func(T) string, changed func(T)) *store[T] {
 	return &store[T]{
-		decode: decode, record: record, changed: changed, transform: trim,
-		byName: map[string]entry[T]{}, byRecord: map[string]map[string]struct{}{}, synced: make(chan struct{}),
+		decode: decode, record: record, changed: changed,
+		byName: map[string]*entry[T]{}, byRecord: map[string]map[string]struct{}{}, synced: make(chan struct{}),
 	}
+}
+
+// slim is an object of a list of which only what is read stays in memory.
+type slim[T any] struct {
+	metav1.PartialObjectMetadata
+	entry[T]
 }
 
 // Transformer lets the reflector drop what nobody reads before it gathers a
 // whole list.
-func (s *store[T]) Transformer() cache.TransformFunc { return s.transform }
+func (s *store[T]) Transformer() cache.TransformFunc {
+	return func(obj any) (any, error) { return s.take(obj) }
+}
+
+// take decodes an object of a list. One that the store has is not decoded again:
+// records are JSON, and a full pass lists all of them.
+func (s *store[T]) take(obj any) (*slim[T], error) {
+	if taken, ok := obj.(*slim[T]); ok {
+		return taken, nil
+	}
+	m, err := meta.Accessor(obj)
+	if err != nil {
+		return nil, err
+	}
+	out := &slim[T]{entry: entry[T]{rv: kube.Order(m.GetResourceVersion())}}
+	out.Namespace, out.Name, out.ResourceVersion = m.GetNamespace(), m.GetName(), m.GetResourceVersion()
+	s.mu.RLock()
+	had := s.byName[out.Name]
+	if s.doubted {
+		had = nil
+	}
+	s.mu.RUnlock()
+	if had != nil && had.rv == out.rv && out.rv > 0 {
+		out.value = had.value
+	} else {
+		out.value = s.decode(obj)
+	}
+	return out, nil
+}
 
 // Add takes an object that a watch showed.
 func (s *store[T]) Add(obj any) error { return s.put(obj) }
@@ -65,9 +100,9 @@ func (s *store[T]) put(obj any) error {
 		return nil
 	}
 	s.version = rv
-	old, had := s.set(m.GetName(), entry[T]{rv, v})
+	old := s.set(m.GetName(), &entry[T]{rv, v})
 	s.mu.Unlock()
-	if had {
+	if old != nil {
 		s.changed(old.value)
 	}
 	s.changed(v)
@@ -88,9 +123,9 @@ func (s *store[T]) Delete(obj any) error {
 		return nil
 	}
 	s.version = rv
-	old, had := s.unset(m.GetName())
+	old := s.unset(m.GetName())
 	s.mu.Unlock()
-	if had {
+	if old != nil {
 		s.changed(old.value)
 	}
 	return nil
@@ -99,13 +134,13 @@ func (s *store[T]) Delete(obj any) error {
 // Replace takes a whole list.
 func (s *store[T]) Replace(objs []any, resourceVersion string) error {
 	rv := kube.Order(resourceVersion)
-	next := make(map[string]entry[T], len(objs))
+	next := make(map[string]*entry[T], len(objs))
 	for _, obj := range objs {
-		m, err := meta.Accessor(obj)
+		taken, err := s.take(obj)
 		if err != nil {
 			return err
 		}
-		next[m.GetName()] = entry[T]{kube.Order(m.GetResourceVersion()), s.decode(obj)}
+		next[taken.Name] = &entry[T]{taken.rv, taken.value}
 	}
 	for _, v := range s.swap(next, rv) {
 		s.changed(v)
@@ -114,7 +149,7 @@ func (s *store[T]) Replace(objs []any, resourceVersion string) error {
 }
 
 // swap makes next the contents and returns the values that differ.
-func (s *store[T]) swap(next map[string]entry[T], rv uint64) []T {
+func (s *store[T]) swap(next map[string]*entry[T], rv uint64) []T {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if rv < s.version {
@@ -122,7 +157,7 @@ func (s *store[T]) swap(next map[string]entry[T], rv uint64) []T {
 	}
 	var out []T
 	for name, old := range s.byName {
-		if e, ok := next[name]; !ok || e.rv != old.rv {
+		if e, ok := next[name]; !ok || e.rv != old.rv || s.doubted {
 			out = append(out, old.value)
 			s.unset(name)
 		}
@@ -133,7 +168,7 @@ func (s *store[T]) swap(next map[string]entry[T], rv uint64) []T {
 			s.set(name, e)
 		}
 	}
-	s.version = rv
+	s.version, s.doubted = rv, false
 	s.once.Do(func() { close(s.synced) })
 	return out
 }
@@ -154,24 +189,25 @@ func (s *store[T]) Resync() error { return nil }
 func (s *store[T]) forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.version = 0
+	s.version, s.doubted = 0, true
 }
 
-func (s *store[T]) set(name string, e entry[T]) (old entry[T], had bool) {
-	old, had = s.unset(name)
+func (s *store[T]) set(name string, e *entry[T]) (old *entry[T]) {
+	old = s.unset(name)
 	s.byName[name] = e
 	r := s.record(e.value)
 	if s.byRecord[r] == nil {
 		s.byRecord[r] = map[string]struct{}{}
 	}
 	s.byRecord[r][name] = struct{}{}
-	return old, had
+	return old
 }
 
-func (s *store[T]) unset(name string) (old entry[T], had bool) {
-	old, had = s.byName[name]
-	if !had {
-		return old, false
+// unset returns what it took out, or nil.
+func (s *store[T]) unset(name string) *entry[T] {
+	old := s.byName[name]
+	if old == nil {
+		return nil
 	}
 	delete(s.byName, name)
 	r := s.record(old.value)
@@ -179,7 +215,7 @@ func (s *store[T]) unset(name string) (old entry[T], had bool) {
 	if len(s.byRecord[r]) == 0 {
 		delete(s.byRecord, r)
 	}
-	return old, true
+	return old
 }
 
 // of lists the objects of a record and the version at which they are so.

@@ -30,7 +30,7 @@ func podList(pods ...*corev1.Pod) []any {
 
 func podStore(told *int) *store[sandbox.Pod] {
 	return newStore(func(obj any) sandbox.Pod { return kube.PodOf(obj.(*corev1.Pod)) },
-		func(p sandbox.Pod) string { return p.Record }, func(sandbox.Pod) { *told++ }, kube.TrimPod)
+		func(p sandbox.Pod) string { return p.Record }, func(sandbox.Pod) { *told++ })
 }
 
 // holds is name → resourceVersion of what the store has of record "r".
@@ -79,6 +79,68 @@ func TestStoreNeverGoesBack(t *testing.T) {
 		if got := holds(s); !maps.Equal(got, step.want) || s.at() != step.at || told != step.told {
 			t.Errorf("%s: %v at %d, told %d times; want %v at %d, %d times", step.name, got, s.at(), told, step.want, step.at, step.told)
 		}
+	}
+}
+
+// Of a list only what changed is decoded; of one that may be a cluster's from a
+// backup all is.
+func TestListsAreDecodedOnce(t *testing.T) {
+	t.Parallel()
+	var decoded []string
+	s := newStore(func(obj any) sandbox.Pod {
+		p := kube.PodOf(obj.(*corev1.Pod))
+		decoded = append(decoded, p.Name)
+		return p
+	}, func(p sandbox.Pod) string { return p.Record }, func(sandbox.Pod) {})
+	list := func(version string, pods ...*corev1.Pod) {
+		t.Helper()
+		objs := podList(pods...)
+		for i, obj := range objs { // as the reflector does, where the server streams lists
+			for range 2 {
+				var err error
+				if obj, err = s.Transformer()(obj); err != nil {
+					t.Fatal(err)
+				}
+			}
+			objs[i] = obj
+		}
+		if err := s.Replace(objs, version); err != nil {
+			t.Fatal(err)
+		}
+	}
+	list("10", pod("a", 5), pod("b", 7))
+	list("12", pod("a", 5), pod("b", 11), pod("c", 12))
+	if want := []string{"a", "b", "b", "c"}; !slices.Equal(decoded, want) {
+		t.Errorf("decoded %q, want %q", decoded, want)
+	}
+	if got, want := holds(s), (map[string]uint64{"a": 5, "b": 11, "c": 12}); !maps.Equal(got, want) {
+		t.Errorf("holds %v, want %v", got, want)
+	}
+	decoded = nil
+	s.forget()
+	list("6", pod("a", 5))
+	if want := []string{"a"}; !slices.Equal(decoded, want) {
+		t.Errorf("of a backup's list %q was decoded, want %q", decoded, want)
+	}
+}
+
+// What a record holds for its sandbox only does not stay in memory.
+func TestRecordsAreTrimmed(t *testing.T) {
+	t.Parallel()
+	s, err := kube.EncodeRecord(&sandbox.Record{
+		Name: sandbox.RecordName("acme", "s"), Tenant: "acme", SessionID: "s", RuntimeID: sandbox.NewRuntimeID(), Desired: sandbox.Running,
+		Spec:       sandbox.Spec{Image: "agent:1", Command: []string{"run"}, Environment: map[string]string{"TOKEN": "x"}, Lifecycle: &sandbox.Lifecycle{}},
+		SessionKey: "session", SecretKey: "secret", KeyNumber: 1,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := new(Watch).decode(s).record
+	if r.SecretKey != "" || r.Spec.Command != nil || r.Spec.Environment != nil {
+		t.Errorf("kept: %+v", r)
+	}
+	if r.SessionKey != "session" || r.Spec.Image != "agent:1" || r.Spec.Lifecycle == nil {
+		t.Errorf("not kept: %+v", r)
 	}
 }
 

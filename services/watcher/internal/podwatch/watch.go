@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -69,7 +70,7 @@ func New(client kubernetes.Interface, headers metadata.Interface, cfg Config, lo
 		list:    func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) { return secrets.List(ctx, o) },
 		watch:   func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) { return secrets.Watch(ctx, o) },
 		headers: headers.Resource(secretResource).Namespace(cfg.Namespace), log: log, restarts: cfg.Restarts, faults: cfg.Faults,
-		store: newStore(w.decode, func(r record) string { return r.name }, w.recordChanged, kube.TrimRecord),
+		store: newStore(w.decode, func(r record) string { return r.name }, w.recordChanged),
 	}
 	w.pods = &source[sandbox.Pod]{
 		kind: "pods", example: &corev1.Pod{}, selector: kube.SandboxSelector, client: client,
@@ -77,7 +78,7 @@ func New(client kubernetes.Interface, headers metadata.Interface, cfg Config, lo
 		watch:   func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) { return pods.Watch(ctx, o) },
 		headers: headers.Resource(podResource).Namespace(cfg.Namespace), log: log, restarts: cfg.Restarts, faults: cfg.Faults,
 		store: newStore(func(obj any) sandbox.Pod { return kube.PodOf(obj.(*corev1.Pod)) },
-			func(p sandbox.Pod) string { return p.Record }, w.podChanged, kube.TrimPod),
+			func(p sandbox.Pod) string { return p.Record }, w.podChanged),
 	}
 	return w
 }
@@ -159,10 +160,10 @@ func (w *Watch) podChanged(p sandbox.Pod) {
 
 // Refresh returns when Look shows nothing older than this call.
 func (w *Watch) Refresh(ctx context.Context) error {
-	if err := w.records.refresh(ctx); err != nil {
-		return err
-	}
-	return w.pods.refresh(ctx)
+	both, ctx := errgroup.WithContext(ctx)
+	both.Go(func() error { return w.records.refresh(ctx) })
+	both.Go(func() error { return w.pods.refresh(ctx) })
+	return both.Wait()
 }
 
 // Live reads a record at the API server. exists is true too for one that cannot
