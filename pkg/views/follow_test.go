@@ -92,7 +92,7 @@ func TestFollowerWithoutSealer(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- f.Run(ctx) }()
 	confirmed(t, f)
-	if v := f.Memory().Session(tenant, "s"); v == nil || v.SessionKey != "" || v.SealedKey == "" {
+	if v := f.Memory().Session(tenant, "s"); v == nil || v.SessionKey != "" || v.Address != newView("s", 1).Address {
 		t.Errorf("%+v", v)
 	}
 	cancel()

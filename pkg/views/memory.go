@@ -4,11 +4,9 @@
 package views
 
 import (
-	"strings"
+	"slices"
 	"sync"
 	"time"
-
-	"github.com/google/btree"
 
 	"github.com/sandbar-io/sandbar/pkg/contract"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
@@ -17,9 +15,6 @@ import (
 // tombstoneLife is how long a deleted key is remembered, so that a reply that
 // was on its way does not bring the view back. Longer than any command lives.
 const tombstoneLife = 10 * time.Minute
-
-// degree of the trees: a node holds up to 63 views.
-const degree = 32
 
 type tombstone struct {
 	revision uint64
@@ -34,7 +29,7 @@ type Memory struct {
 	keys    map[string]*Seen // contract.ViewKey →
 	runtime map[string]*Seen
 	label   map[string]*Seen
-	tenant  map[string]*btree.BTreeG[*Seen]
+	tenant  map[string]row
 	dead    map[string]tombstone
 }
 
@@ -49,7 +44,7 @@ func (m *Memory) reset() {
 	m.keys = map[string]*Seen{}
 	m.runtime = map[string]*Seen{}
 	m.label = map[string]*Seen{}
-	m.tenant = map[string]*btree.BTreeG[*Seen]{}
+	m.tenant = map[string]row{}
 	m.dead = map[string]tombstone{}
 }
 
@@ -88,23 +83,7 @@ func (m *Memory) index(key string, s *Seen) {
 	if s.Status != sandbox.StatusStopped {
 		m.label[s.Route.Label] = s
 	}
-	t := m.tenant[s.Tenant]
-	if t == nil {
-		t = btree.NewG(degree, before)
-		m.tenant[s.Tenant] = t
-	}
-	t.ReplaceOrInsert(s)
-}
-
-// before orders a tenant's views: the oldest sandbox first.
-func before(a, b *Seen) bool {
-	if n := a.CreatedAt.Compare(b.CreatedAt); n != 0 {
-		return n < 0
-	}
-	if n := strings.Compare(a.RuntimeID, b.RuntimeID); n != 0 {
-		return n < 0
-	}
-	return a.Record < b.Record
+	m.tenant[s.Tenant] = m.tenant[s.Tenant].insert(s)
 }
 
 // Delete takes a view out that is not newer than the deletion.
@@ -135,8 +114,9 @@ func (m *Memory) unindex(s *Seen) {
 	if m.label[s.Route.Label] == s {
 		delete(m.label, s.Route.Label)
 	}
-	t := m.tenant[s.Tenant]
-	if t.Delete(s); t.Len() == 0 {
+	if left := m.tenant[s.Tenant].remove(s); len(left) > 0 {
+		m.tenant[s.Tenant] = left
+	} else {
 		delete(m.tenant, s.Tenant)
 	}
 }
@@ -195,16 +175,19 @@ func (m *Memory) Label(label string) *Seen {
 func (m *Memory) Tenant(tenant string) []*Seen {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	t := m.tenant[tenant]
-	if t == nil {
-		return []*Seen{}
+	out := []*Seen{}
+	for _, s := range m.tenant[tenant] {
+		out = append(out, s.Seen...)
 	}
-	out := make([]*Seen, 0, t.Len())
-	t.Ascend(func(s *Seen) bool {
-		out = append(out, s)
-		return true
-	})
 	return out
+}
+
+// Shelves lists a tenant's views, the oldest sandbox first, as parts that stay as they
+// are.
+func (m *Memory) Shelves(tenant string) []*Shelf {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return slices.Clone(m.tenant[tenant])
 }
 
 // Keys lists all keys, in no order.

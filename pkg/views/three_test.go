@@ -46,6 +46,7 @@ func TestPutConcurrentlyOnThree(t *testing.T) {
 		store := views.NewStore(connect(servers[n].ClientURL()).JS, sealer(t, 'a'), 0)
 		wg.Go(func() {
 			for i := range each {
+				time.Sleep(25 * time.Millisecond) // the leader is to change meanwhile
 				order := uint64(len(servers)*i + n)
 				v := young("s", order, status(statuses[order%3]))
 				v.CreatedAt = time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -59,12 +60,60 @@ func (l batch) array(yield func([]byte) bool) bool {
 	return yield([]byte("]"))
 }
 
-// list is the answer of /list.
-type list []*views.Seen
+// pieces is an answer whose parts are made.
+type pieces [][]byte
 
-func (l list) parts(yield func([]byte) bool) {
-	_ = yield([]byte(`{"runtimes":`)) && batch(l).array(yield) &&
-		yield([]byte(`,"total":`+strconv.Itoa(len(l))+"}\n"))
+func (l pieces) parts(yield func([]byte) bool) { slices.Values(l)(yield) }
+
+// list is the answer of /list. What is stopped or paused is shown only where all is
+// asked for; that is joined anew each time.
+func list(shelves []*views.Shelf, all bool) pieces {
+	out := pieces{[]byte(`{"runtimes":[`)}
+	total := 0
+	for _, s := range shelves {
+		var body []byte
+		var n int
+		if all {
+			body, n = joined(s.Seen)
+		} else {
+			body, n = s.Answer(joinActive)
+		}
+		if n == 0 {
+			continue
+		}
+		if total > 0 {
+			out = append(out, comma)
+		}
+		out = append(out, body)
+		total += n
+	}
+	return append(out, []byte(`],"total":`+strconv.Itoa(total)+"}\n"))
+}
+
+// joinActive joins the objects of what runs or is about to.
+func joinActive(all []*views.Seen) ([]byte, int) {
+	shown := make([]*views.Seen, 0, len(all))
+	for _, s := range all {
+		if active(s.View) {
+			shown = append(shown, s)
+		}
+	}
+	return joined(shown)
+}
+
+func joined(all []*views.Seen) ([]byte, int) {
+	size := 0
+	for _, s := range all {
+		size += len(s.Answer(encodeView)) + len(comma)
+	}
+	out := make([]byte, 0, size)
+	for i, s := range all {
+		if i > 0 {
+			out = append(out, comma...)
+		}
+		out = append(out, s.Answer(encodeView)...)
+	}
+	return out, len(all)
 }
 
 // encodeView never fails: the object has nothing that JSON cannot hold.

@@ -3,7 +3,6 @@ package httpapi
 import (
 	"context"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -149,9 +148,7 @@ func (a *api) tenantList(c *call) (any, error) {
 		c.header.Set(HeaderViewAge, strconv.FormatInt(s.Age.Milliseconds(), 10))
 	}
 	all, _ := strconv.ParseBool(c.r.URL.Query().Get("show_all"))
-	found := a.Views.Memory().Tenant(c.key.Tenant)
-	found = slices.DeleteFunc(found, func(v *views.Seen) bool { return !all && !active(v.View) })
-	return list(found), nil
+	return list(a.Views.Memory().Shelves(c.key.Tenant), all), nil
 }
 
 // pathID is the path's last segment, which travels escaped.

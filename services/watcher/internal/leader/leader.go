@@ -4,6 +4,7 @@ package leader
 import (
 	"context"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -96,6 +97,14 @@ func (e *Elector) term(ctx context.Context, work func(context.Context)) error {
 	if err != nil {
 		return fmt.Errorf("prepare the election: %w", err)
 	}
+	var looking sync.WaitGroup
+	looking.Go(func() {
+		if e.free(election, l) {
+			stop() // the next term asks for it at once
+		}
+	})
+	defer looking.Wait()
+	defer stop()
 	release := context.AfterFunc(ctx, func() {
 		if !l.hasWon() {
 			stop()
@@ -107,6 +116,36 @@ func (e *Elector) term(ctx context.Context, work func(context.Context)) error {
 		<-ended
 	}
 	return nil
+}
+
+// looksPerRetry is how often a standby looks whether the lease was given up, within
+// the time after which client-go's elector does: it waits up to 2.2 times that.
+const looksPerRetry = 4
+
+// free returns true when the lease was given up while this one stands by, false when
+// the election is over or won.
+func (e *Elector) free(ctx context.Context, l *lock) bool {
+	own := e.lock() // a lock keeps what it read for its next write
+	tick := time.NewTicker(e.times.Retry / looksPerRetry)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-tick.C:
+		}
+		if l.hasWon() {
+			return false
+		}
+		r, _, err := own.Get(ctx)
+		if ctx.Err() != nil {
+			return false
+		}
+		e.told("get", err)
+		if err == nil && r.HolderIdentity == "" {
+			return true
+		}
+	}
 }
 
 // work runs until ctx ends, the elector says that the lease is lost, or the

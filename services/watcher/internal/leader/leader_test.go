@@ -119,6 +119,11 @@ type candidate struct {
 
 func stand(t *testing.T, l *lease, id string, working *atomic.Int64) *candidate {
 	t.Helper()
+	return standWith(t, l, id, times, working)
+}
+
+func standWith(t *testing.T, l *lease, id string, times leader.Times, working *atomic.Int64) *candidate {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	c := &candidate{cancel: cancel, ends: make(chan time.Time, 16), linger: func() {}}
 	c.e = leader.NewWithLock(func() resourcelock.Interface { return &lock{lease: l, id: id} }, id, times, func(string, error) {}, zap.NewNop())
@@ -169,6 +174,24 @@ func TestALeaderThatEndsGivesTheLeaseUp(t *testing.T) {
 		t.Error("the lease is kept by one that has ended")
 	}
 	testbed.Eventually(t, "two leads", two.e.Leads)
+}
+
+// client-go's elector would look after one to 2.2 retry periods.
+func TestALeaseThatIsGivenUpIsTakenSoon(t *testing.T) {
+	t.Parallel()
+	rare := leader.Times{Duration: time.Minute, Renew: 40 * time.Second, Retry: 8 * time.Second}
+	var working atomic.Int64
+	l := &lease{}
+	one := standWith(t, l, "one", rare, &working)
+	testbed.Eventually(t, "one leads", one.e.Leads)
+	two := standWith(t, l, "two", rare, &working)
+	testbed.Eventually(t, "two knows", func() bool { return two.e.Leader() == "one" })
+	one.stop()
+	released := time.Now()
+	testbed.Eventually(t, "two leads", two.e.Leads)
+	if took := time.Since(released); took > rare.Retry {
+		t.Errorf("it took %s", took)
+	}
 }
 
 func TestWorkStopsBeforeTheLeaseEnds(t *testing.T) {
