@@ -27,11 +27,14 @@ type tombstone struct {
 type Memory struct {
 	mu      sync.RWMutex
 	keys    map[string]*Seen // contract.ViewKey →
+	session map[session]*Seen // so that who asks by session needs no name of a record
 	runtime map[string]*Seen
 	label   map[string]*Seen
 	tenant  map[string]row
 	dead    map[string]tombstone
 }
+
+type session struct{ tenant, id string }
 
 // NewMemory returns an empty one.
 func NewMemory() *Memory {
@@ -42,6 +45,7 @@ func NewMemory() *Memory {
 
 func (m *Memory) reset() {
 	m.keys = map[string]*Seen{}
+	m.session = map[session]*Seen{}
 	m.runtime = map[string]*Seen{}
 	m.label = map[string]*Seen{}
 	m.tenant = map[string]row{}
@@ -79,6 +83,7 @@ func (m *Memory) merge(s *Seen) bool {
 
 func (m *Memory) index(key string, s *Seen) {
 	m.keys[key] = s
+	m.session[session{s.Tenant, s.SessionID}] = s
 	m.runtime[s.RuntimeID] = s
 	if s.Status != sandbox.StatusStopped {
 		m.label[s.Route.Label] = s
@@ -108,6 +113,7 @@ func (m *Memory) Delete(key string, revision uint64, now time.Time) {
 
 // unindex leaves what another record has taken since.
 func (m *Memory) unindex(s *Seen) {
+	delete(m.session, session{s.Tenant, s.SessionID})
 	if m.runtime[s.RuntimeID] == s {
 		delete(m.runtime, s.RuntimeID)
 	}
@@ -130,7 +136,7 @@ func (m *Memory) Replace(next *Memory, position uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	old, dead := m.keys, m.dead
-	m.keys, m.runtime, m.label, m.tenant, m.dead = next.keys, next.runtime, next.label, next.tenant, next.dead
+	m.keys, m.session, m.runtime, m.label, m.tenant, m.dead = next.keys, next.session, next.runtime, next.label, next.tenant, next.dead
 	for key, d := range dead {
 		if _, there := m.keys[key]; !there && d.revision > m.dead[key].revision {
 			m.dead[key] = d
@@ -146,7 +152,9 @@ func (m *Memory) Replace(next *Memory, position uint64) {
 
 // Session is the view of a session, or nil.
 func (m *Memory) Session(tenant, sessionID string) *Seen {
-	return m.Key(contract.ViewKey(tenant, sandbox.RecordName(tenant, sessionID)))
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.session[session{tenant, sessionID}]
 }
 
 // Key is the view under a key, or nil.
