@@ -7,7 +7,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// ErrNoLeader: of several servers the one that was asked is cut off from the others,
+// ErrNoLeader says that of several servers the one that was asked is cut off from the others,
 // or an election is under way. What it says of a stream is what it knew.
 var ErrNoLeader = errors.New("the stream has no leader")
 

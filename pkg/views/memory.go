@@ -26,7 +26,7 @@ type tombstone struct {
 // concurrently.
 type Memory struct {
 	mu      sync.RWMutex
-	keys    map[string]*Seen // contract.ViewKey →
+	keys    map[string]*Seen  // contract.ViewKey →
 	session map[session]*Seen // so that who asks by session needs no name of a record
 	runtime map[string]*Seen
 	label   map[string]*Seen

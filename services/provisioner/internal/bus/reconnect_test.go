@@ -2,6 +2,7 @@ package bus_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"sync"
@@ -46,7 +47,9 @@ func TestReconnectsLeaveNoSubscriptions(t *testing.T) {
 		w.until("workers to wait again", working)
 	}
 	cancel()
-	<-ended
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("it ended with %v", err)
+	}
 	w.until("all of its subscriptions to end", func() bool { return conn.NumSubscriptions() <= before })
 }
 
