@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 )
 
@@ -51,6 +52,7 @@ type Conn struct {
 	Replicas int
 
 	denied atomic.Pointer[string]
+	errors *prometheus.CounterVec
 	// closed tells stay to end, and left is closed when it has.
 	closed, left chan struct{}
 	end          func()
@@ -63,7 +65,7 @@ func Connect(service string, c Config, log *zap.Logger) (*Conn, error) {
 	if c.User == "" {
 		c.User = service
 	}
-	conn := &Conn{Replicas: c.Replicas, closed: make(chan struct{}), left: make(chan struct{})}
+	conn := &Conn{Replicas: c.Replicas, errors: newErrors(), closed: make(chan struct{}), left: make(chan struct{})}
 	conn.end = sync.OnceFunc(func() { close(conn.closed) })
 	opts := []nats.Option{
 		nats.Name("sandbar-" + service),
@@ -88,7 +90,9 @@ func Connect(service string, c Config, log *zap.Logger) (*Conn, error) {
 			log.Info("connected to NATS again", zap.String("server", nc.ConnectedServerName()))
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-			if errors.Is(err, nats.ErrPermissionViolation) || errors.Is(err, nats.ErrAuthorization) {
+			kind := kindOf(err)
+			conn.errors.WithLabelValues(kind).Inc()
+			if kind == errorDenied {
 				text := err.Error()
 				conn.denied.Store(&text)
 			}

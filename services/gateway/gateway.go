@@ -123,6 +123,7 @@ func New(cfg Config, log *zap.Logger) (_ *Gateway, err error) {
 func (g *Gateway) api(cfg Config) http.Handler {
 	metrics := obs.NewRegistry()
 	g.gate.Register(metrics)
+	g.conn.Register(metrics)
 	return httpapi.New(httpapi.Needs{
 		Keys: g.ring, Views: g.follower, Commands: g.sender, Claims: g.claims, Images: g.images, Warm: g.warm,
 		Checks: httpapi.Checks{

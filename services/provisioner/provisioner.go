@@ -58,6 +58,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 		return err
 	}
 	defer conn.Close()
+	conn.Register(health.Metrics)
 	if _, err := conn.Announce(Name); err != nil {
 		return err
 	}

@@ -85,6 +85,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	}
 	defer func() { _ = announced.Stop() }() // the connection may be gone
 	s.meter = meter.New(health.Metrics, s.elector.Leads, s.complete)
+	s.nats.Register(health.Metrics)
 	health.Ask(s.readiness)
 	log.Info("started", zap.String("identity", s.identity), zap.Stringer("probes", health.Addr()), zap.String("namespace", cfg.Namespace))
 
