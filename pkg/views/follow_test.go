@@ -280,13 +280,13 @@ func TestFollowerOverARestart(t *testing.T) {
 	b.beat(true)
 	f := b.follow()
 	confirmed(t, f)
-	b.stop()
+	b.Stop()
 	until(t, "the connection to be lost", func() bool { return !b.conn.IsConnected() })
 	unconfirmed(t, f)
 	if f.Memory().Session(tenant, "before") == nil || !f.Status().Ready {
 		t.Error("memory forgot")
 	}
-	b.start()
+	b.Start()
 	until(t, "the connection", b.conn.IsConnected)
 	until(t, "the bucket", func() bool {
 		_, err := b.store().Read(t.Context(), "acme.x")
@@ -443,7 +443,7 @@ func TestViewsNeverGoBack(t *testing.T) {
 func TestFollowerEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	b := startBus(t)
-	b.stop()
+	b.Stop()
 	f := views.NewFollower(b.conn.JS, nil, zap.NewNop())
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)

@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
-	"net"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +15,7 @@ import (
 
 	"github.com/sandbar-io/sandbar/pkg/contract"
 	"github.com/sandbar-io/sandbar/pkg/natsx"
+	"github.com/sandbar-io/sandbar/pkg/natsx/natstest"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
 	"github.com/sandbar-io/sandbar/pkg/views"
 )
@@ -28,17 +27,14 @@ const patience = 30 * time.Second
 
 // bus is an embedded NATS server with JetStream on disk, and a connection.
 type bus struct {
+	*natstest.Server
 	t    *testing.T
-	opts server.Options
-	*server.Server
 	conn *natsx.Conn
 }
 
 func startBus(t *testing.T) *bus {
 	t.Helper()
-	b := &bus{t: t, opts: server.Options{Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true}}
-	b.start()
-	t.Cleanup(b.stop)
+	b := &bus{Server: natstest.Start(t, server.Options{}), t: t}
 	conn, err := natsx.Connect("test", natsx.Config{URL: b.ClientURL(), Replicas: 1}, zap.NewNop())
 	if err != nil {
 		t.Fatal(err)
@@ -49,33 +45,6 @@ func startBus(t *testing.T) *bus {
 		t.Fatal(err)
 	}
 	return b
-}
-
-// start starts the server, again at the address that it had.
-func (b *bus) start() {
-	b.t.Helper()
-	opts := b.opts
-	s, err := server.NewServer(&opts)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	s.Start()
-	if !s.ReadyForConnections(patience) {
-		b.t.Fatal("the server does not start")
-	}
-	_, port, err := net.SplitHostPort(s.Addr().String())
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	if b.opts.Port, err = strconv.Atoi(port); err != nil {
-		b.t.Fatal(err)
-	}
-	b.Server = s
-}
-
-func (b *bus) stop() {
-	b.Shutdown()
-	b.WaitForShutdown()
 }
 
 func sealer(t *testing.T, fill byte) *contract.Sealer {

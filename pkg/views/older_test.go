@@ -1,7 +1,6 @@
 package views_test
 
 import (
-	"os"
 	"testing"
 	"time"
 
@@ -17,21 +16,14 @@ func TestFollowerOfAnOlderStore(t *testing.T) {
 	b := startBus(t)
 	b.put(newView("moved", 1, ofRuntime(1)))
 	b.beat(true)
-	b.stop()
-	older := t.TempDir()
-	if err := os.CopyFS(older, os.DirFS(b.opts.StoreDir)); err != nil {
-		t.Fatal(err)
-	}
-	b.start()
+	older := b.Keep()
 	until(t, "the bucket", func() bool { _, err := b.store().Read(t.Context(), "acme.x"); return err == nil })
 	f := b.follow()
 	b.put(newView("moved", 2, ofRuntime(1), status(sandbox.StatusPaused)))
 	b.put(newView("later", 1, ofRuntime(2)))
 	b.beat(true)
 	confirmed(t, f)
-	b.stop()
-	b.opts.StoreDir = older
-	b.start()
+	b.Back(older)
 	until(t, "the older bucket", func() bool {
 		p, err := b.store().Read(t.Context(), keyOf(newView("moved", 1)))
 		return err == nil && p.View != nil

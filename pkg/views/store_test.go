@@ -670,7 +670,7 @@ func TestBeat(t *testing.T) {
 func TestStoreWithoutServer(t *testing.T) {
 	t.Parallel()
 	for name, away := range map[string]func(*bus){
-		"server": (*bus).stop,
+		"server": func(b *bus) { b.Stop() },
 		"bucket": func(b *bus) {
 			if err := b.conn.JS.DeleteStream(b.t.Context(), contract.ViewStream); err != nil {
 				b.t.Fatal(err)

@@ -3,7 +3,6 @@ package gateway_test
 import (
 	"context"
 	"encoding/json"
-	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/sandbar-io/sandbar/pkg/contract"
 	"github.com/sandbar-io/sandbar/pkg/natsx"
+	"github.com/sandbar-io/sandbar/pkg/natsx/natstest"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
 	"github.com/sandbar-io/sandbar/pkg/views"
 )
@@ -27,8 +27,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // provisioner that decides as the real one and keeps its records in a map.
 type fleet struct {
 	t     *testing.T
-	nats  *server.Server
-	dir   string // its store
+	nats  *natstest.Server
 	conn  *natsx.Conn
 	store *views.Store
 	// announced is that it is there.
@@ -47,8 +46,7 @@ type fleet struct {
 
 func startFleet(t *testing.T) *fleet {
 	t.Helper()
-	dir := t.TempDir()
-	s := startNATS(t, server.Options{Port: -1, StoreDir: dir})
+	s := natstest.Start(t, server.Options{})
 	conn, err := natsx.Connect("provisioner", natsx.Config{URL: s.ClientURL(), Replicas: 1}, zap.NewNop())
 	if err != nil {
 		t.Fatal(err)
@@ -59,37 +57,17 @@ func startFleet(t *testing.T) *fleet {
 		t.Fatal(err)
 	}
 	return &fleet{
-		t: t, nats: s, dir: dir, conn: conn, store: views.NewStore(conn.JS, sealer, 0), records: map[string]*sandbox.Record{},
+		t: t, nats: s, conn: conn, store: views.NewStore(conn.JS, sealer, 0), records: map[string]*sandbox.Record{},
 		url:    sandbox.URLPattern{Scheme: "http", BaseDomain: "sandbar.localhost", Separator: "."},
 		before: func(sandbox.Command) {},
 	}
 }
 
-func startNATS(t *testing.T, o server.Options) *server.Server {
-	t.Helper()
-	o.Host, o.JetStream, o.NoLog, o.NoSigs = "127.0.0.1", true, true, true
-	s, err := server.NewServer(&o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(10 * time.Second) {
-		t.Fatal("the server does not start")
-	}
-	return s
-}
-
 // restart starts the server anew, with its store and at its address.
 func (f *fleet) restart() {
 	f.t.Helper()
-	address, ok := f.nats.Addr().(*net.TCPAddr)
-	if !ok {
-		f.t.Fatal(f.nats.Addr())
-	}
-	f.nats.Shutdown()
-	f.nats.WaitForShutdown()
-	f.nats = startNATS(f.t, server.Options{Port: address.Port, StoreDir: f.dir})
+	f.nats.Stop()
+	f.nats.Start()
 }
 
 // disconnect ends a client's connection at the server.

@@ -24,6 +24,7 @@ import (
 	"github.com/sandbar-io/sandbar/pkg/contract"
 	"github.com/sandbar-io/sandbar/pkg/kube"
 	"github.com/sandbar-io/sandbar/pkg/natsx"
+	"github.com/sandbar-io/sandbar/pkg/natsx/natstest"
 	"github.com/sandbar-io/sandbar/pkg/settings"
 	"github.com/sandbar-io/sandbar/pkg/views"
 	"github.com/sandbar-io/sandbar/services/provisioner/internal/cluster"
@@ -109,16 +110,9 @@ func newLane(t *testing.T, p place) *lane {
 // nats starts the lane's server, empty.
 func (l *lane) nats() {
 	l.t.Helper()
-	srv, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: l.t.TempDir(), NoLog: true, NoSigs: true, JetStreamMaxStore: 64 << 30,
-	})
-	l.must(err)
-	srv.Start()
-	l.t.Cleanup(func() { srv.Shutdown(); srv.WaitForShutdown() })
-	if !srv.ReadyForConnections(10 * time.Second) {
-		l.t.Fatal("the NATS server does not come up")
-	}
+	srv := natstest.Start(l.t, server.Options{JetStreamMaxStore: 64 << 30})
 	l.url = srv.ClientURL()
+	var err error
 	l.conn, err = natsx.Connect("walk", natsx.Config{URL: l.url, Replicas: 1}, zap.NewNop())
 	l.must(err)
 	l.t.Cleanup(l.conn.Close)

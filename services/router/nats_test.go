@@ -12,6 +12,7 @@ import (
 
 	"github.com/sandbar-io/sandbar/pkg/contract"
 	"github.com/sandbar-io/sandbar/pkg/natsx"
+	"github.com/sandbar-io/sandbar/pkg/natsx/natstest"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
 )
 
@@ -25,17 +26,7 @@ type bus struct {
 
 func newBus(t *testing.T) *bus {
 	t.Helper()
-	s, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(10 * time.Second) {
-		t.Fatal("the NATS server did not start")
-	}
+	s := natstest.Start(t, server.Options{}).Server
 	conn, err := natsx.Connect("watcher", natsx.Config{URL: s.ClientURL(), Replicas: 1}, zap.NewNop())
 	if err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/sandbar-io/sandbar/pkg/contract"
 	"github.com/sandbar-io/sandbar/pkg/natsx"
+	"github.com/sandbar-io/sandbar/pkg/natsx/natstest"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
 	"github.com/sandbar-io/sandbar/pkg/views"
 	"github.com/sandbar-io/sandbar/services/gateway/internal/admission"
@@ -31,18 +32,9 @@ var fast = command.Timing{
 	Away: 100 * time.Millisecond, Rebuild: 400 * time.Millisecond, Retry: 10 * time.Millisecond, Turn: 400 * time.Millisecond,
 }
 
-func startServer(t *testing.T) *server.Server {
+func startServer(t *testing.T) *natstest.Server {
 	t.Helper()
-	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(5 * time.Second) {
-		t.Fatal("the server does not start")
-	}
-	return s
+	return natstest.Start(t, server.Options{})
 }
 
 func connect(t *testing.T, url string) *natsx.Conn {

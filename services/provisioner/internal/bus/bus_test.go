@@ -390,9 +390,7 @@ func TestServerWiped(t *testing.T) {
 	b := w.work(newRunner(done), 2)
 	first := w.send("before")
 	w.reply(first)
-	w.shutdown()
-	w.opts.StoreDir = t.TempDir()
-	w.start()
+	w.srv.Wipe()
 	w.until("the queue", func() bool {
 		_, err := w.conn.JS.Stream(t.Context(), contract.CommandStream)
 		return err == nil && b.Ready()

@@ -164,8 +164,8 @@ func TestBusyAfterARestartOfNATS(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
 		w.send("s") // another may have had it
-		w.shutdown()
-		w.start()
+		w.srv.Stop()
+		w.srv.Start()
 		r := busyFirst(soon)
 		w.work(r, 1)
 		wait(t, "the first run", r.told)
@@ -189,8 +189,8 @@ func TestBusyAfterARestartOfNATS(t *testing.T) {
 		w.until("it works", b.Ready)
 		s := w.send("s")
 		wait(t, "the first run", r.told)
-		w.shutdown()
-		w.start()
+		w.srv.Stop()
+		w.srv.Start()
 		w.until("the bus's connection is there again", b.Reconnected)
 		close(restarted)
 		if again := wait(t, "the second run", r.told); again.sequence != s.sequence {
@@ -208,8 +208,8 @@ func TestBusyIsToldAfterARestart(t *testing.T) {
 	b := w.work(r, 1)
 	w.until("it works", b.Ready)
 	w.reply(w.send("before"))
-	w.shutdown()
-	w.start()
+	w.srv.Stop()
+	w.srv.Start()
 	w.until("both connections are there again", func() bool { return b.Reconnected() && w.conn.IsConnected() })
 	for range 2 { // the first may be what shows that there was a restart
 		s := w.send("s")

@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -20,6 +18,7 @@ import (
 
 	"github.com/sandbar-io/sandbar/pkg/contract"
 	"github.com/sandbar-io/sandbar/pkg/natsx"
+	"github.com/sandbar-io/sandbar/pkg/natsx/natstest"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
 	"github.com/sandbar-io/sandbar/services/provisioner/internal/bus"
 	"github.com/sandbar-io/sandbar/services/provisioner/internal/command"
@@ -41,49 +40,19 @@ const (
 // the test's own.
 type world struct {
 	t    *testing.T
-	opts server.Options
-	srv  *server.Server
+	srv  *natstest.Server
 	conn *natsx.Conn
 	ids  atomic.Int64
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, opts: server.Options{Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true, JetStreamMaxStore: 64 << 30}}
-	w.start()
-	t.Cleanup(w.shutdown)
+	w := &world{t: t, srv: natstest.Start(t, server.Options{JetStreamMaxStore: 64 << 30})}
 	w.conn = w.connect()
 	if _, err := w.conn.EnsureCommands(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	return w
-}
-
-// start starts the server, again at the address that it had.
-func (w *world) start() {
-	w.t.Helper()
-	opts := w.opts
-	srv, err := server.NewServer(&opts)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	srv.Start()
-	if !srv.ReadyForConnections(patience) {
-		w.t.Fatal("the server does not start")
-	}
-	_, port, err := net.SplitHostPort(srv.Addr().String())
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	if w.opts.Port, err = strconv.Atoi(port); err != nil {
-		w.t.Fatal(err)
-	}
-	w.srv = srv
-}
-
-func (w *world) shutdown() {
-	w.srv.Shutdown()
-	w.srv.WaitForShutdown()
 }
 
 func (w *world) connect() *natsx.Conn {

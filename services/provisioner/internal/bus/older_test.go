@@ -2,8 +2,6 @@ package bus_test
 
 import (
 	"context"
-	"os"
-	"path/filepath"
 	"sync/atomic"
 	"testing"
 
@@ -15,12 +13,7 @@ import (
 // keep copies the store of a server that stands still meanwhile.
 func (w *world) keep() (older string) {
 	w.t.Helper()
-	older = filepath.Join(w.t.TempDir(), "older")
-	w.shutdown()
-	if err := os.CopyFS(older, os.DirFS(w.opts.StoreDir)); err != nil {
-		w.t.Fatal(err)
-	}
-	w.start()
+	older = w.srv.Keep()
 	w.until("the connection", w.conn.IsConnected)
 	return older
 }
@@ -28,9 +21,7 @@ func (w *world) keep() (older string) {
 // back puts an older store in place of the server's.
 func (w *world) back(older string) {
 	w.t.Helper()
-	w.shutdown()
-	w.opts.StoreDir = older
-	w.start()
+	w.srv.Back(older)
 	w.until("the connection", w.conn.IsConnected)
 }
 

@@ -22,6 +22,7 @@ import (
 	"github.com/sandbar-io/sandbar/pkg/contract"
 	"github.com/sandbar-io/sandbar/pkg/kube"
 	"github.com/sandbar-io/sandbar/pkg/natsx"
+	"github.com/sandbar-io/sandbar/pkg/natsx/natstest"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
 	"github.com/sandbar-io/sandbar/pkg/settings"
 	"github.com/sandbar-io/sandbar/pkg/views"
@@ -60,13 +61,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		t.Fatal(err)
 	}
-	srv, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true, JetStreamMaxStore: 64 << 30})
-	must(t, err)
-	srv.Start()
-	t.Cleanup(func() { srv.Shutdown(); srv.WaitForShutdown() })
-	if !srv.ReadyForConnections(10 * time.Second) {
-		t.Fatal("NATS does not start")
-	}
+	srv := natstest.Start(t, server.Options{JetStreamMaxStore: 64 << 30})
 	conn, err := natsx.Connect("interleave", natsx.Config{URL: srv.ClientURL(), Replicas: 1}, zap.NewNop())
 	must(t, err)
 	t.Cleanup(conn.Close)
