@@ -170,6 +170,7 @@ func (s *load) apply(e jetstream.KeyValueEntry) {
 		}
 		return
 	}
+	v.Transitions, v.SealedKey = nil, "" // only writers read them
 	s.target.Merge(v, e.Revision())
 }
 

@@ -53,10 +53,8 @@ func (m *Memory) reset() {
 }
 
 // Merge takes a view in, if it is not older than what is there; revision is its
-// place in the bucket. It reports whether readers now see this view. What only
-// writers read of it is dropped.
+// place in the bucket. It reports whether readers now see this view.
 func (m *Memory) Merge(v *sandbox.View, revision uint64) bool {
-	v.Transitions, v.SealedKey = nil, ""
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.merge(&Seen{View: v, Revision: revision})

@@ -42,11 +42,14 @@ func TestPutConcurrentlyOnThree(t *testing.T) {
 	var told []sandbox.Transition
 	failed := map[string]int{}
 	var wg sync.WaitGroup
+	moved := make(chan struct{})
 	for n := range servers {
 		store := views.NewStore(connect(servers[n].ClientURL()).JS, sealer(t, 'a'), 0)
 		wg.Go(func() {
 			for i := range each {
-				time.Sleep(25 * time.Millisecond) // the leader is to change meanwhile
+				if i == each/2 {
+					<-moved // or they are all written before the leader changes
+				}
 				order := uint64(len(servers)*i + n)
 				v := young("s", order, status(statuses[order%3]))
 				v.CreatedAt = time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -75,7 +78,7 @@ func TestPutConcurrentlyOnThree(t *testing.T) {
 	}
 	written := make(chan struct{})
 	go func() { wg.Wait(); close(written) }()
-	changes := stepDown(t, conn, written)
+	changes := stepDown(t, conn, written, moved)
 	t.Logf("the leader changed %d times; writes failed of %v", changes, failed)
 	if changes == 0 {
 		t.Error("the leader never changed")
@@ -100,8 +103,9 @@ func TestPutConcurrentlyOnThree(t *testing.T) {
 	}
 }
 
-// stepDown lets the bucket's leader step down until all is written, and counts.
-func stepDown(t *testing.T, c *natsx.Conn, written <-chan struct{}) (changes int) {
+// stepDown lets the bucket's leader step down until all is written, and counts; moved
+// is closed at the first time.
+func stepDown(t *testing.T, c *natsx.Conn, written <-chan struct{}, moved chan<- struct{}) (changes int) {
 	t.Helper()
 	for led := ""; ; {
 		select {
@@ -115,7 +119,9 @@ func stepDown(t *testing.T, c *natsx.Conn, written <-chan struct{}) (changes int
 		}
 		if now := s.CachedInfo().Cluster.Leader; led != now {
 			if led != "" {
-				changes++
+				if changes++; changes == 1 {
+					close(moved)
+				}
 			}
 			led = now
 		}
