@@ -74,8 +74,13 @@ var provisionerBugs = []bug{
 	},
 	{
 		"view-without-cas", "a view is written over whatever stands there",
-		change("pkg/views/store.go", "return kv.Update(ctx, key, body, rev)", "return kv.Put(ctx, key, body)"),
+		change("pkg/views/store.go", "now, err := kv.Update(ctx, key, body, rev)", "now, err := kv.Put(ctx, key, body)"),
 		[]catch{unit(shared, "views", "TestPutConcurrently")},
+	},
+	{
+		"known-is-believed", "what was known of a key is taken for what stands there, though nothing was written to prove it",
+		change("pkg/views/store.go", "				if known {\n					continue", "				if known && p.Revision == 0 {\n					continue"),
+		[]catch{unit(shared, "views", "TestPutOverWhatIsKnown")},
 	},
 	{
 		"view-without-generation", "a view is written without a look at the generation that stands there",

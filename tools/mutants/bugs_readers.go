@@ -47,7 +47,7 @@ var watcherBugs = []bug{
 	{
 		"complete-without-lists", "the full pass goes over what the watch happens to show",
 		change("services/watcher/internal/bucket/session.go",
-			"err := g.Records.Refresh(ctx)\n", "err := ctx.Err()\n"),
+			"err = g.Records.Refresh(ctx)\n", "err = ctx.Err()\n"),
 		[]catch{unit(watcher, "internal/bucket", "TestCompleteOnlyAfterAPassOverFreshLists")},
 	},
 	{
