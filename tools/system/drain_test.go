@@ -24,13 +24,20 @@ func TestNodeIsDrained(t *testing.T) {
 	const many = 30
 	ids := make([]string, many)
 	session := func(i int) string { return fmt.Sprintf("drained-%02d", i) }
-	err := each(8, many, func(i int) (err error) {
-		ids[i], err = r.bring(t, session(i), "running")
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
+	bring := func(from, to int) {
+		t.Helper()
+		err := each(8, to-from, func(i int) (err error) {
+			ids[from+i], err = r.bring(t, session(from+i), "running")
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
+	bring(0, many/2)
+	node := r.onePod(t, ids[0]).Spec.NodeName
+	cordon(t, node)
+	bring(many/2, many) // elsewhere
 	before := map[string]corev1.Pod{}
 	on := map[string][]string{} // runtime ids by node
 	for _, id := range ids {
@@ -38,14 +45,10 @@ func TestNodeIsDrained(t *testing.T) {
 		before[id] = p
 		on[p.Spec.NodeName] = append(on[p.Spec.NodeName], id)
 	}
-	node := ""
-	for name := range on {
-		if len(on[name]) > len(on[node]) {
-			node = name
-		}
+	if len(on) < 2 {
+		t.Fatalf("all sandboxes are on %s", node)
 	}
 	t.Logf("%s has %d of %d sandboxes", node, len(on[node]), many)
-	cordon(t, node)
 	for _, id := range on[node] {
 		r.evict(t, client.Runtime{RuntimeID: id})
 	}
