@@ -30,7 +30,7 @@ func TestFollowerLoadsTheBucket(t *testing.T) {
 		t.Errorf("%d views", n)
 	}
 	v := f.Memory().Session(tenant, "s3")
-	if v == nil || v.SessionKey != "key-of-s3" || f.Memory().Runtime(runtimeID(3)) != v || len(f.Memory().Tenant(tenant)) != 20 {
+	if v == nil || v.SessionKey != "key-of-s3" || f.Memory().Runtime(runtimeID(3)) != v || len(ofTenant(f.Memory(), tenant)) != 20 {
 		t.Errorf("%+v", v)
 	}
 	if s := f.Status(); !s.Ready || s.Leader != "watcher-0" || s.Sandboxes != 20 || s.Age < 0 || s.Age > patience {

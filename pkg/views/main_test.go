@@ -156,3 +156,11 @@ func confirmed(t *testing.T, f *views.Follower) {
 	t.Helper()
 	until(t, "a read index", func() bool { return f.ReadIndex(t.Context()) == nil })
 }
+
+// ofTenant lists a tenant's views, the oldest sandbox first.
+func ofTenant(m *views.Memory, name string) (all []*views.Seen) {
+	for _, s := range m.Shelves(name) {
+		all = append(all, s.Seen...)
+	}
+	return all
+}

@@ -177,17 +177,6 @@ func (m *Memory) Label(label string) *Seen {
 	return m.label[label]
 }
 
-// Tenant lists a tenant's views, the oldest sandbox first.
-func (m *Memory) Tenant(tenant string) []*Seen {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	out := []*Seen{}
-	for _, s := range m.tenant[tenant] {
-		out = append(out, s.Seen...)
-	}
-	return out
-}
-
 // Shelves lists a tenant's views, the oldest sandbox first, as parts that stay as they
 // are.
 func (m *Memory) Shelves(tenant string) []*Shelf {

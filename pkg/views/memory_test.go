@@ -148,7 +148,7 @@ func TestMemoryIndexes(t *testing.T) {
 	m := views.NewMemory()
 	a := newView("s", 1, ofRuntime(1))
 	m.Merge(a, 1)
-	if of(m.Runtime(runtimeID(1))) != a || of(m.Label("label-1")) != a || len(m.Tenant(tenant)) != 1 || of(m.Session(tenant, "s")) != a {
+	if of(m.Runtime(runtimeID(1))) != a || of(m.Label("label-1")) != a || len(ofTenant(m, tenant)) != 1 || of(m.Session(tenant, "s")) != a {
 		t.Error("not found")
 	}
 	stopped := newView("s", 2, ofRuntime(1), status(sandbox.StatusStopped))
@@ -168,8 +168,8 @@ func TestMemoryIndexes(t *testing.T) {
 			t.Errorf("%s: %+v", what, got)
 		}
 	}
-	if got := m.Tenant("default"); got == nil || len(got) != 0 {
-		t.Errorf("%v", got) // an empty list, not null
+	if got := ofTenant(m, "default"); len(got) != 0 {
+		t.Errorf("%v", got)
 	}
 }
 
@@ -291,7 +291,7 @@ func (m *model) compare(t *testing.T, got *views.Memory) {
 		if of(s) != e.view || s.Revision != e.revision {
 			t.Fatalf("%s: %+v, want %+v at %d", key, s, e.view, e.revision)
 		}
-		if got.Session(e.view.Tenant, e.view.SessionID) != s || got.Runtime(e.view.RuntimeID) != s || !slices.Contains(got.Tenant(e.view.Tenant), s) {
+		if got.Session(e.view.Tenant, e.view.SessionID) != s || got.Runtime(e.view.RuntimeID) != s || !slices.Contains(ofTenant(got, e.view.Tenant), s) {
 			t.Fatalf("%s is not found by session, runtime id or tenant", key)
 		}
 		want := e.view
@@ -303,7 +303,7 @@ func (m *model) compare(t *testing.T, got *views.Memory) {
 		}
 	}
 	for _, name := range []string{tenant, "default", "none"} {
-		l := got.Tenant(name)
+		l := ofTenant(got, name)
 		if n := len(l); n != tenants[name] {
 			t.Fatalf("tenant %s has %d views, want %d", name, n, tenants[name])
 		}
@@ -384,7 +384,7 @@ func TestMemoryIsConcurrent(t *testing.T) {
 				m.Session(tenant, "s1")
 				m.Runtime(runtimeID(1))
 				m.Label("label-1")
-				m.Tenant(tenant)
+				ofTenant(m, tenant)
 				m.Keys()
 				if i%10 == n {
 					m.Delete(keyOf(v), uint64(i), born)

@@ -20,11 +20,6 @@ type shown interface {
 	parts(yield func([]byte) bool)
 }
 
-// whole is an answer of one part.
-type whole []byte
-
-func (w whole) parts(yield func([]byte) bool) { yield(w) }
-
 // seen is the answer about one sandbox.
 type seen struct{ *views.Seen }
 

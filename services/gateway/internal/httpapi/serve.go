@@ -109,7 +109,7 @@ func (a *api) write(c *call, status int, body any) {
 			b.Reset()
 			b.WriteString(`{"detail":"internal error","error":"internal"}`)
 		}
-		answer = whole(b.Bytes())
+		answer = pieces{b.Bytes()}
 	}
 	c.header.Set("Content-Type", "application/json")
 	c.header.Set("Content-Length", strconv.Itoa(sizeOf(answer)))

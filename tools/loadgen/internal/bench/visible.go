@@ -146,7 +146,6 @@ func (y *eye) await(session, want string) chan struct{} {
 
 func (y *eye) look(ctx context.Context) {
 	for {
-		time.Sleep(lookEvery)
 		ids := y.sessions()
 		if len(ids) == 0 {
 			select {
@@ -165,6 +164,11 @@ func (y *eye) look(ctx context.Context) {
 			continue // whoever waits says that it was not seen
 		}
 		y.saw(found)
+		select {
+		case <-time.After(lookEvery):
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
