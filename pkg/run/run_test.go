@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -146,6 +147,23 @@ func TestMainEndsBySignal(t *testing.T) { // not parallel: the signal is the who
 		})
 		if code != 0 {
 			t.Errorf("%s: code %d", sig, code)
+		}
+	}
+}
+
+// What lives long is collected at half of itself, unless the operator says otherwise.
+func TestMainCollectsEarlier(t *testing.T) { // not parallel: it is the whole process's
+	const own = 123
+	before := debug.SetGCPercent(own)
+	t.Cleanup(func() { debug.SetGCPercent(before) })
+	for environ, want := range map[string]int{"OTHER=1": 50, "GOGC=123": own} {
+		got := 0
+		code := run.Main("svc", []string{"NAME=n", environ}, io.Discard, func(context.Context, config, *zap.Logger) error {
+			got = debug.SetGCPercent(own)
+			return nil
+		})
+		if code != 0 || got != want {
+			t.Errorf("with %s: code %d, GOGC %d, want %d", environ, code, got, want)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package report_test
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -136,5 +137,22 @@ func TestClosing(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What failed is said first or last; a long log between is left out.
+func TestClosingTellsTheEndsOfALongOutput(t *testing.T) {
+	t.Parallel()
+	var results gotest.Results
+	var output, out strings.Builder
+	for i := range 40 {
+		fmt.Fprintf(&output, "    a_test.go:%d: said\n", i)
+	}
+	results.Set(gotest.ID{Package: strip + "p", Test: "TestLong"}, gotest.Failed, output.String())
+	report.Closing{Results: &results, Strip: strip}.Print(&out)
+	for _, want := range []string{"p TestLong: a_test.go:0: said\n", "    a_test.go:5: said\n    (28 lines more)\n    a_test.go:34: said\n", "    a_test.go:39: said\n"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out.String())
+		}
 	}
 }
