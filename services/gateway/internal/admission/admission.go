@@ -1,6 +1,7 @@
 // Package admission lets commands go on their way: so many of one tenant and so
-// many of all at a time. What must wait stands in a queue of its tenant, and the
-// tenants take turns, so that one tenant's flood is before its own requests only.
+// many of all at a time, and no more than Kubernetes works on without getting
+// slower. What must wait stands in a queue of its tenant, and the tenants take
+// turns, so that one tenant's flood is before its own requests only.
 package admission
 
 import (
@@ -13,9 +14,10 @@ import (
 
 // Limits bound a Gate. 0 in the first two: not bounded.
 type Limits struct {
-	PerTenant int // under way at a time, of one tenant
-	Total     int // under way at a time, of all
-	Waiting   int // in the queue, of all
+	PerTenant int  // under way at a time, of one tenant
+	Total     int  // under way at a time, of all
+	Waiting   int  // in the queue, of all
+	Fixed     bool // Total is taken for what Kubernetes works on at once; else that is found out, up to Total
 }
 
 const (
@@ -32,6 +34,7 @@ type Gate struct {
 	counts counts
 
 	mu      sync.Mutex
+	pace    *pace // nil: Total is what there is
 	running int
 	waiting int
 	tenants map[string]*tenant // that have anything here
@@ -50,22 +53,38 @@ type tenant struct {
 type Ticket struct {
 	gate   *Gate
 	of     *tenant
+	verb   sandbox.Verb
 	place  *list.Element // in the tenant's queue; nil: not in it any more
 	inside bool
 	began  time.Time
+	went   time.Time
+	end    End
 
 	ready chan struct{}
 	err   error // before ready is closed
 }
 
+// End is what Kubernetes had to do with a command's end.
+type End int
+
+const (
+	Elsewhere End = iota // nothing, or nobody knows: what it took says nothing
+	Done                 // it did all that was to be done
+	Choked               // it had no time, or was not heard of in time
+)
+
 // New returns a gate.
 func New(l Limits) *Gate {
-	return &Gate{limits: l, counts: newCounts(), tenants: map[string]*tenant{}}
+	g := &Gate{limits: l, counts: newCounts(), tenants: map[string]*tenant{}}
+	if l.Total > 0 && !l.Fixed {
+		g.pace = newPace(l.Total)
+	}
+	return g
 }
 
-// Join takes a place, or says at once that there is none. Its holder leaves it
-// in any case.
-func (g *Gate) Join(name string) (*Ticket, error) {
+// Join takes a place for a command, or says at once that there is none. Its holder
+// leaves it in any case.
+func (g *Gate) Join(name string, v sandbox.Verb) (*Ticket, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	of := g.tenants[name]
@@ -77,7 +96,7 @@ func (g *Gate) Join(name string) (*Ticket, error) {
 	if err := g.room(of); err != nil {
 		return nil, err
 	}
-	t := &Ticket{gate: g, of: of, ready: make(chan struct{}), began: time.Now()}
+	t := &Ticket{gate: g, of: of, verb: v, ready: make(chan struct{}), began: time.Now()}
 	t.place = of.queue.PushBack(t)
 	g.waiting++
 	g.turn(of)
@@ -89,7 +108,7 @@ func (g *Gate) Join(name string) (*Ticket, error) {
 // once. Where all of it is taken, the longest queue gives way: who floods it
 // cannot keep others out.
 func (g *Gate) room(of *tenant) error {
-	if g.free() && g.below(of) {
+	if g.free(of) && g.below(of) {
 		return nil
 	}
 	if g.limits.PerTenant > 0 && of.queue.Len() >= rounds*g.limits.PerTenant {
@@ -116,7 +135,19 @@ func (g *Gate) room(of *tenant) error {
 	return nil
 }
 
-func (g *Gate) free() bool { return g.limits.Total <= 0 || g.running < g.limits.Total }
+// free reports whether one more of a tenant may go. The pace is no reason for one
+// that has nothing under way to wait: who floods has taken all of it. Up to as many
+// again go so, for otherwise it would bound nothing where tenants are many.
+func (g *Gate) free(t *tenant) bool {
+	switch {
+	case g.limits.Total > 0 && g.running >= g.limits.Total:
+		return false
+	case g.pace == nil || g.running < g.pace.places():
+		return true
+	}
+	return t.running == 0 && !g.pace.probe && g.running < 2*g.pace.places()
+}
+
 func (g *Gate) below(t *tenant) bool {
 	return g.limits.PerTenant <= 0 || t.running < g.limits.PerTenant
 }
@@ -130,17 +161,26 @@ func (g *Gate) turn(t *tenant) {
 
 // admit lets in whose turn it is, as long as there is room: one of each tenant.
 func (g *Gate) admit() {
-	for g.free() && g.turns.Len() > 0 {
-		t := g.turns.Remove(g.turns.Front()).(*tenant)
+	for e := g.turns.Front(); e != nil; {
+		t := e.Value.(*tenant)
+		if !g.free(t) {
+			e = e.Next()
+			continue
+		}
+		g.turns.Remove(e)
 		t.turn = nil
 		next := t.queue.Remove(t.queue.Front()).(*Ticket)
-		next.place, next.inside = nil, true
+		next.place, next.inside, next.went = nil, true, time.Now()
 		g.waiting--
 		g.running++
+		if g.pace != nil {
+			g.pace.in(g.running)
+		}
 		t.running++
 		g.turn(t)
 		g.counts.wait(time.Since(next.began))
 		close(next.ready)
+		e = g.turns.Front()
 	}
 }
 
@@ -169,6 +209,13 @@ func (t *Ticket) Ready() <-chan struct{} { return t.ready }
 // Err says, after Ready, why it may not go; nil: it may.
 func (t *Ticket) Err() error { return t.err }
 
+// Note says how the command ended, before Leave.
+func (t *Ticket) Note(e End) {
+	t.gate.mu.Lock()
+	defer t.gate.mu.Unlock()
+	t.end = e
+}
+
 // Leave gives the place back, whatever became of it. It may be called again.
 func (t *Ticket) Leave() {
 	g := t.gate
@@ -185,6 +232,9 @@ func (t *Ticket) leave() {
 	case t.inside:
 		t.inside = false
 		g.running--
+		if g.pace != nil {
+			g.pace.out(t.verb, time.Since(t.went), t.end, g.running)
+		}
 		t.of.running--
 		g.turn(t.of)
 		g.admit()
@@ -200,7 +250,7 @@ func (t *Ticket) GiveUp(why Reason) error {
 	if t.err != nil {
 		return t.err // it was counted
 	}
-	own := !g.below(t.of)
+	own := !g.below(t.of) || g.pace != nil && 2*t.of.running > g.running
 	t.leave()
 	g.counts.refuse(why)
 	if own {

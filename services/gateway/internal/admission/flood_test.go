@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sandbar-io/sandbar/pkg/sandbox"
 	"github.com/sandbar-io/sandbar/services/gateway/internal/admission"
 )
 
@@ -21,7 +22,7 @@ const (
 func client(ctx context.Context, g *admission.Gate, tenant string, waited func(time.Duration)) {
 	for ctx.Err() == nil {
 		begin := time.Now()
-		ticket, err := g.Join(tenant)
+		ticket, err := g.Join(tenant, sandbox.Start)
 		if err != nil {
 			<-time.After(service / 3)
 			continue
@@ -44,10 +45,10 @@ func TestFlood(t *testing.T) {
 		limits admission.Limits
 		most   time.Duration
 	}{
-		"a tenant may take half":      {admission.Limits{PerTenant: 8, Total: 16, Waiting: 64}, 0},
-		"a tenant may take all":       {admission.Limits{PerTenant: 16, Total: 16, Waiting: 64}, service},
-		"and the queue is full of it": {admission.Limits{PerTenant: 16, Total: 16, Waiting: 4}, service},
-		"one place":                   {admission.Limits{PerTenant: 1, Total: 1, Waiting: 64}, service},
+		"a tenant may take half":      {admission.Limits{PerTenant: 8, Total: 16, Waiting: 64, Fixed: true}, 0},
+		"a tenant may take all":       {admission.Limits{PerTenant: 16, Total: 16, Waiting: 64, Fixed: true}, service},
+		"and the queue is full of it": {admission.Limits{PerTenant: 16, Total: 16, Waiting: 4, Fixed: true}, service},
+		"one place":                   {admission.Limits{PerTenant: 1, Total: 1, Waiting: 64, Fixed: true}, service},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -81,7 +82,7 @@ func TestShares(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		const tenants, each, total = 10, 4, 8
-		g := admission.New(admission.Limits{PerTenant: each, Total: total, Waiting: 400})
+		g := admission.New(admission.Limits{PerTenant: each, Total: total, Waiting: 400, Fixed: true})
 		ctx, cancel := context.WithTimeout(t.Context(), lasts)
 		defer cancel()
 		var mu sync.Mutex

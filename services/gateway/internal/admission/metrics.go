@@ -54,6 +54,12 @@ func (g *Gate) Register(to prometheus.Registerer) {
 	}
 	to.MustRegister(g.counts.refused, g.counts.seconds,
 		gauge("sandbar_gateway_commands_in_flight", "Commands that were sent and not answered yet.", func() int { return g.running }),
+		gauge("sandbar_gateway_commands_places", "Commands that may be under way: COMMANDS_IN_FLIGHT, or fewer where Kubernetes gets slower by more; 0: any number.", func() int {
+			if g.pace == nil {
+				return g.limits.Total
+			}
+			return g.pace.places()
+		}),
 		gauge("sandbar_gateway_commands_waiting", "Commands that wait for their turn.", func() int { return g.waiting }),
 		gauge("sandbar_gateway_tenants_waiting", "Tenants of which a command waits: one floods, or all do.", func() int {
 			n := 0

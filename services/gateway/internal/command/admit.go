@@ -4,13 +4,14 @@ import (
 	"context"
 	"time"
 
+	"github.com/sandbar-io/sandbar/pkg/sandbox"
 	"github.com/sandbar-io/sandbar/services/gateway/internal/admission"
 )
 
 // admit waits for a command's turn: no longer than there is hope, nor so long
 // that too little of its deadline is left.
-func (s *Sender) admit(ctx context.Context, tenant string) (*admission.Ticket, error) {
-	place, err := s.gate.Join(tenant)
+func (s *Sender) admit(ctx context.Context, c sandbox.Command) (*admission.Ticket, error) {
+	place, err := s.gate.Join(c.Tenant, c.Verb)
 	if err != nil {
 		return nil, err
 	}
@@ -35,4 +36,16 @@ func (s *Sender) admit(ctx context.Context, tenant string) (*admission.Ticket, e
 			return nil, unreachable(ctx.Err())
 		}
 	}
+}
+
+// ended is what the end of a command tells of Kubernetes: nothing where the command
+// changed nothing, or was refused for what it is.
+func ended(id string, v *sandbox.View, err error) admission.End {
+	switch code := sandbox.CodeOf(err); {
+	case code == sandbox.CodeUnavailable || code == sandbox.CodeTimeout:
+		return admission.Choked
+	case err == nil && v.LastCommand == id:
+		return admission.Done
+	}
+	return admission.Elsewhere
 }

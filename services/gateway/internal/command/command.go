@@ -91,7 +91,7 @@ func (s *Sender) Close() { s.inbox.close() }
 // provisioner's word.
 func (s *Sender) Do(ctx context.Context, c sandbox.Command, from Origin) (*sandbox.View, error) {
 	deadline := time.Now().Add(s.timing.Deadline)
-	place, err := s.admit(ctx, c.Tenant)
+	place, err := s.admit(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -99,15 +99,15 @@ func (s *Sender) Do(ctx context.Context, c sandbox.Command, from Origin) (*sandb
 	// From here on a client that goes away changes nothing: its command may be in
 	// the queue, and counts until it is answered.
 	ctx = context.WithoutCancel(ctx)
-	v, err := s.once(ctx, c, from, deadline)
+	v, err := s.once(ctx, place, c, from, deadline)
 	again := c.Verb == sandbox.Start || c.Verb == sandbox.Resume
 	if again && sandbox.CodeOf(err) == sandbox.CodeOvertaken && time.Now().Before(deadline) {
-		return s.once(ctx, c, from, deadline)
+		return s.once(ctx, place, c, from, deadline)
 	}
 	return v, err
 }
 
-func (s *Sender) once(ctx context.Context, c sandbox.Command, from Origin, deadline time.Time) (*sandbox.View, error) {
+func (s *Sender) once(ctx context.Context, place *admission.Ticket, c sandbox.Command, from Origin, deadline time.Time) (*sandbox.View, error) {
 	c.ID, c.Deadline = newToken(), deadline
 	reconnects := s.conn.Stats().Reconnects
 	msg, err := s.message(c, from)
@@ -130,7 +130,9 @@ func (s *Sender) once(ctx context.Context, c sandbox.Command, from Origin, deadl
 			return nil, err
 		}
 	}
-	return s.await(ctx, c, replies, reconnects, log)
+	v, err := s.await(ctx, c, replies, reconnects, log)
+	place.Note(ended(c.ID, v, err))
+	return v, err
 }
 
 const (

@@ -46,6 +46,10 @@ var points = []string{
 // noAnswer are the points at which no answer can be lost.
 var noAnswer = []string{"watcher/before-complete", "watcher/after-events", "watcher/before-key-delete"}
 
+// notAgain are the points that nobody comes to a second time: whoever goes on finds
+// it done.
+var notAgain = []string{"watcher/after-command", "watcher/after-end", "watcher/after-key-delete"}
+
 // pairsVar makes the walk one of pairs.
 const pairsVar = "SANDBAR_WALK_PAIRS"
 
@@ -57,6 +61,9 @@ func TestEveryPointIsWalked(t *testing.T) {
 	for i, point := range points {
 		if os.Getenv(pairsVar) != "" {
 			for _, second := range points[i:] {
+				if second == point && slices.Contains(notAgain, point) {
+					continue
+				}
 				t.Run(point+" and "+second, func(t *testing.T) { t.Parallel(); journey(t, point, second) })
 			}
 			continue

@@ -1,0 +1,183 @@
+package admission
+
+import (
+	"slices"
+	"time"
+
+	"github.com/sandbar-io/sandbar/pkg/sandbox"
+)
+
+// Slowness is what commands take, in units of what their verb takes alone. Below
+// easy there may be more under way, above hard there must be fewer. hard is well
+// below the 2 that one tenant's flood may cost another.
+const (
+	easy, hard = 1.15, 1.35
+	aim        = (easy + hard) / 2
+	choked     = 4 // what a command counts for which Kubernetes had no time
+)
+
+const (
+	atFirst = 8 // under way, while nothing is known
+
+	window  = 500 * time.Millisecond // between two decisions, at least
+	enough  = 8                      // commands in a window, at least
+	probing = 4                      // commands in one that measures
+	known   = 2                      // of a verb, for a measure of it
+
+	// slot is for how long a measure is believed while many are under way. It begins
+	// with the wall clock's, so that all gateways measure at the same time: none takes
+	// what another's commands cost for its own.
+	slot = time.Minute
+)
+
+// pace says how many commands may be under way before Kubernetes gets slower by
+// it: where it works on fewer at once, each takes longer and none comes earlier,
+// another tenant's neither. So the number rises while a verb's commands take about
+// as long as one alone, and falls where they take longer.
+//
+// What one takes alone is measured once in a slot, where the number matters, by
+// letting all others wait for a moment.
+type pace struct {
+	most float64 // the number never rises above it
+	now  float64 // the number, 1 at least
+	calm bool    // it was never too many: it may double
+
+	probe bool // one at a time, to measure
+	alone map[sandbox.Verb]measure
+
+	// The window.
+	began   time.Time
+	seen    map[sandbox.Verb][]time.Duration
+	choked  int
+	samples int
+	peak    int  // under way at most
+	reached bool // all places were taken
+}
+
+// measure is what a verb takes alone, and when that was measured by a probe.
+type measure struct {
+	took time.Duration
+	at   time.Time
+}
+
+func (m measure) fresh() bool { return m.at.Truncate(slot).Equal(time.Now().Truncate(slot)) }
+
+func newPace(most int) *pace {
+	return &pace{
+		most: float64(most), now: float64(min(atFirst, most)), calm: true, began: time.Now(),
+		alone: map[sandbox.Verb]measure{}, seen: map[sandbox.Verb][]time.Duration{},
+	}
+}
+
+// places is how many commands may be under way.
+func (p *pace) places() int {
+	if p.probe {
+		return 1
+	}
+	return int(p.now)
+}
+
+// in notes that a command went, and that so many are under way with it. After a
+// quiet slot the number is what it was at first, if not more.
+func (p *pace) in(running int) {
+	if running == 1 && time.Since(p.began) > slot {
+		p.now, p.calm, p.probe = max(p.now, min(atFirst, p.most)), true, false
+		p.begin(0)
+	}
+	p.peak = max(p.peak, running)
+	p.reached = p.reached || running >= p.places()
+}
+
+// out notes how a command ended, and that so many are under way without it.
+func (p *pace) out(v sandbox.Verb, took time.Duration, e End, running int) {
+	if p.probe && p.peak > 1 { // those from before were not alone
+		if running == 0 {
+			p.begin(0)
+		}
+		return
+	}
+	switch e {
+	case Elsewhere:
+		return
+	case Choked:
+		p.choked++
+	case Done:
+		p.seen[v] = append(p.seen[v], took)
+	}
+	p.samples++
+	least := enough
+	if p.probe {
+		least = probing
+	}
+	if p.samples >= least && (p.probe || time.Since(p.began) >= window) {
+		p.decide()
+		p.begin(running)
+	}
+}
+
+func (p *pace) begin(running int) {
+	clear(p.seen)
+	p.samples, p.choked, p.began, p.peak, p.reached = 0, 0, time.Now(), running, false
+}
+
+// decide ends a window.
+func (p *pace) decide() {
+	slow, sure := p.slowness()
+	p.measure()
+	switch {
+	case p.probe:
+		p.probe = false
+	case !p.reached && (slow < hard || p.peak <= 1): // too few to tell
+	case !sure:
+		p.probe = true
+	case slow > hard:
+		p.calm = false
+		p.now = max(1, min(p.now, float64(p.peak))*max(.5, aim/slow))
+	case slow < easy && p.calm:
+		p.now = min(p.most, 2*p.now)
+	case slow < easy:
+		p.now = min(p.most, p.now+max(1, p.now/4))
+	}
+}
+
+// slowness is the median of the window's. It is not sure where most are of verbs
+// that have no fresh measure.
+func (p *pace) slowness() (slow float64, sure bool) {
+	all := slices.Repeat([]float64{choked}, p.choked)
+	for v, seen := range p.seen {
+		if m := p.alone[v]; m.fresh() {
+			for _, took := range seen {
+				all = append(all, float64(took)/float64(m.took))
+			}
+		}
+	}
+	if len(all) == 0 {
+		return 1, false
+	}
+	return median(all), 2*len(all) >= p.samples
+}
+
+// measure learns what verbs take alone: by a probe, and else where it is less than
+// what was known, or one alone happened to be under way and nothing is known yet.
+func (p *pace) measure() {
+	for v, seen := range p.seen {
+		if len(seen) < known {
+			continue
+		}
+		took := max(median(seen), time.Microsecond)
+		m, ok := p.alone[v]
+		switch {
+		case p.probe && ok && took > m.took:
+			p.alone[v] = measure{took: (m.took + took) / 2, at: time.Now()}
+		case p.probe:
+			p.alone[v] = measure{took: took, at: time.Now()}
+		case ok && took < m.took, !ok && p.peak <= 1:
+			p.alone[v] = measure{took: took, at: m.at}
+		}
+	}
+}
+
+func median[T float64 | time.Duration](of []T) T {
+	slices.Sort(of)
+	return of[len(of)/2]
+}

@@ -1,0 +1,239 @@
+package admission_test
+
+import (
+	"context"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sandbar-io/sandbar/pkg/sandbox"
+	"github.com/sandbar-io/sandbar/services/gateway/internal/admission"
+)
+
+// kubernetes works on so many commands at once. More share it: each takes longer
+// and none comes earlier.
+type kubernetes struct {
+	atOnce float64
+
+	mu   sync.Mutex
+	jobs map[*job]struct{}
+	done int
+	slow float64 // how many times as long all takes; 0: once
+	rnd  *rand.Rand
+}
+
+type job struct {
+	left  time.Duration
+	ended chan struct{}
+}
+
+const tick = time.Millisecond
+
+// newKubernetes works until ctx ends.
+func newKubernetes(ctx context.Context, atOnce float64) *kubernetes {
+	k := &kubernetes{atOnce: atOnce, jobs: map[*job]struct{}{}, rnd: rand.New(rand.NewPCG(1, 1))}
+	ticks := time.NewTicker(tick)
+	go func() {
+		defer ticks.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticks.C:
+				k.step()
+			}
+		}
+	}()
+	return k
+}
+
+func (k *kubernetes) step() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	part := time.Duration(float64(tick) * min(1, k.atOnce/float64(len(k.jobs))) / max(1, k.slow))
+	for j := range k.jobs {
+		if j.left -= part; j.left <= 0 {
+			delete(k.jobs, j)
+			k.done++
+			close(j.ended)
+		}
+	}
+}
+
+// do is a command that takes so long alone, a fifth more or less.
+func (k *kubernetes) do(alone time.Duration) {
+	k.mu.Lock()
+	j := &job{left: time.Duration(float64(alone) * (.8 + .4*k.rnd.Float64())), ended: make(chan struct{})}
+	k.jobs[j] = struct{}{}
+	k.mu.Unlock()
+	<-j.ended
+}
+
+func (k *kubernetes) slower(times float64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.slow = times
+}
+
+// rate is how many commands it ends in a second, over so long.
+func (k *kubernetes) rate(over time.Duration) float64 {
+	count := func() float64 {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		return float64(k.done)
+	}
+	before := count()
+	<-time.After(over)
+	return (count() - before) / over.Seconds()
+}
+
+type work map[sandbox.Verb]time.Duration // what each verb takes alone
+
+// tenant sends one command after the other until ctx ends, with a pause after
+// each, and tells how long each took.
+type tenant struct {
+	name  string
+	gate  *admission.Gate
+	k     *kubernetes
+	work  work
+	pause time.Duration
+}
+
+func (s tenant) run(ctx context.Context, took func(time.Duration)) {
+	for ctx.Err() == nil {
+		for verb, alone := range s.work {
+			begin := time.Now()
+			if ticket, err := s.gate.Join(s.name, verb); err == nil {
+				<-ticket.Ready()
+				if ticket.Err() == nil {
+					s.k.do(alone)
+					ticket.Note(admission.Done)
+					took(time.Since(begin))
+				}
+				ticket.Leave()
+			}
+			<-time.After(max(s.pause, tick))
+		}
+	}
+}
+
+// p99 is that of a tenant that sends one at a time, for so long.
+func (s tenant) p99(ctx context.Context, lasts time.Duration) time.Duration {
+	ctx, stop := context.WithTimeout(ctx, lasts)
+	defer stop()
+	var all []time.Duration
+	s.run(ctx, func(d time.Duration) { all = append(all, d) })
+	slices.Sort(all)
+	return all[len(all)*99/100]
+}
+
+// flood is forty senders at each gate, until stop.
+func flood(ctx context.Context, gates []*admission.Gate, k *kubernetes, w work) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var all sync.WaitGroup
+	for _, g := range gates {
+		for range 40 {
+			all.Go(func() { tenant{"flood", g, k, w, 0}.run(ctx, func(time.Duration) {}) })
+		}
+	}
+	return func() { cancel(); all.Wait() }
+}
+
+var starts = work{sandbox.Start: 100 * time.Millisecond}
+
+// Where Kubernetes is what is slow, one tenant's flood leaves another's p99 within
+// twice what it is alone, and costs itself next to nothing: by one gateway and by
+// several, of which only one ever had a quiet hour to measure in.
+func TestFloodWhereKubernetesIsTheLimit(t *testing.T) {
+	t.Parallel()
+	adapting := admission.Limits{PerTenant: 32, Total: 64, Waiting: 512}
+	fixed := adapting
+	fixed.Fixed = true
+	for name, tt := range map[string]struct {
+		limits   admission.Limits
+		gateways int
+		atOnce   float64
+		work     work
+		within   bool // twice
+		rate     float64
+	}{
+		"it works on three at once":      {adapting, 1, 3, starts, true, 30},
+		"two gateways":                   {adapting, 2, 3, starts, true, 30},
+		"three gateways":                 {adapting, 3, 3, starts, true, 30},
+		"ten":                            {adapting, 1, 10, starts, true, 100},
+		"more than anybody sends":        {adapting, 2, 100, starts, true, 640},
+		"pauses take longer than starts": {adapting, 1, 5, work{sandbox.Start: 100 * time.Millisecond, sandbox.Pause: 250 * time.Millisecond}, true, 28.6},
+		"a fixed number, by which the test may fail": {fixed, 1, 3, starts, false, 30},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				ctx, end := context.WithCancel(t.Context())
+				defer end()
+				k := newKubernetes(ctx, tt.atOnce)
+				gates := make([]*admission.Gate, tt.gateways)
+				for i := range gates {
+					gates[i] = admission.New(tt.limits)
+				}
+				quiet := tenant{"quiet", gates[0], k, tt.work, 50 * time.Millisecond}
+				alone := quiet.p99(ctx, time.Minute)
+				stop := flood(ctx, gates, k, tt.work)
+				<-time.After(20 * time.Second)
+				rates := make(chan float64, 1)
+				go func() { rates <- k.rate(3 * time.Minute) }()
+				beside := quiet.p99(ctx, 3*time.Minute)
+				if within := beside <= 2*alone; within != tt.within {
+					t.Errorf("p99 is %s beside a flood and %s alone", beside, alone)
+				}
+				if rate := <-rates; rate < .9*tt.rate {
+					t.Errorf("%.1f a second end, of %.1f that could", rate, tt.rate)
+				}
+				stop()
+			})
+		})
+	}
+}
+
+// What is measured is not believed for ever: where Kubernetes is slower from now
+// on, or was for a while, it gets as much to do as it can, after a minute or two.
+func TestPaceFollows(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, end := context.WithCancel(t.Context())
+		defer end()
+		k := newKubernetes(ctx, 10)
+		gates := []*admission.Gate{admission.New(admission.Limits{PerTenant: 32, Total: 64, Waiting: 512})}
+		defer flood(ctx, gates, k, starts)()
+		for _, tt := range []struct{ slower, rate float64 }{{1, 100}, {5, 20}, {1, 100}} {
+			k.slower(tt.slower)
+			<-time.After(3 * time.Minute)
+			if rate := k.rate(time.Minute); rate < .9*tt.rate {
+				t.Errorf("%v times as slow, %.1f a second end, of %.1f that could", tt.slower, rate, tt.rate)
+			}
+		}
+	})
+}
+
+// A flood that is over says nothing of later: a burst after a quiet while goes at
+// once.
+func TestABurstAfterAQuietWhile(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, end := context.WithCancel(t.Context())
+		defer end()
+		k := newKubernetes(ctx, 1)
+		g := admission.New(admission.Limits{PerTenant: 32, Total: 64, Waiting: 512})
+		stop := flood(ctx, []*admission.Gate{g}, k, starts)
+		<-time.After(time.Minute)
+		stop()
+		<-time.After(2 * time.Minute)
+		for i := range 8 {
+			if !in(join(t, g, "quiet")) {
+				t.Fatalf("number %d waits", i)
+			}
+		}
+	})
+}
