@@ -155,6 +155,18 @@ func (m *Memory) Session(tenant, sessionID string) *Seen {
 	return m.session[session{tenant, sessionID}]
 }
 
+// Sessions are the views of sessions at one moment, by position; nil for what is
+// not there.
+func (m *Memory) Sessions(tenant string, ids []string) []*Seen {
+	out := make([]*Seen, len(ids))
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	for i, id := range ids {
+		out[i] = m.session[session{tenant, id}]
+	}
+	return out
+}
+
 // Key is the view under a key, or nil.
 func (m *Memory) Key(key string) *Seen {
 	m.mu.RLock()

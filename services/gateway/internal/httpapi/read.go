@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -114,11 +115,9 @@ func (a *api) sessionsBatch(c *call) (any, error) {
 
 // sessions looks ids up; certain is false if one is not there or stopped.
 func (a *api) sessions(tenant string, ids []string) (out batch, certain bool) {
-	out, certain = make(batch, len(ids)), true
-	for i, id := range ids {
-		v := a.Views.Memory().Session(tenant, id)
+	out, certain = a.Views.Memory().Sessions(tenant, ids), true
+	for _, v := range out {
 		a.claim(v)
-		out[i] = v
 		certain = certain && v != nil && !stopped(v)
 	}
 	return out, certain
@@ -128,6 +127,7 @@ func (a *api) sessions(tenant string, ids []string) (out batch, certain bool) {
 func splitIDs(values []string) []string {
 	var ids []string
 	for _, value := range values {
+		ids = slices.Grow(ids, 1+strings.Count(value, ","))
 		for id := range strings.SplitSeq(value, ",") {
 			if id != "" {
 				ids = append(ids, id)

@@ -25,18 +25,18 @@ var (
 	post = []string{http.MethodPost}
 )
 
-// routes are matched in this order: a session called batch cannot be had by
-// its id.
+// routes are matched in this order, one after the other: what is asked for most
+// comes first, and a session called batch cannot be had by its id.
 func (a *api) routes() []route {
 	return []route{
+		{name: "runtime", path: "/runtime/{id}", methods: get, handle: a.runtime},
+		{name: "batch", path: "/sessions/batch", methods: get, handle: a.sessionsBatch},
+		{name: "session", path: "/sessions/{id}", methods: get, handle: a.session},
+		{name: "list", path: "/list", methods: get, handle: a.tenantList},
 		{name: "start", path: "/start", methods: post, changes: true, handle: a.start},
 		{name: "stop", path: "/stop", methods: post, changes: true, handle: a.change(sandbox.Stop)},
 		{name: "pause", path: "/pause", methods: post, changes: true, handle: a.change(sandbox.Pause)},
 		{name: "resume", path: "/resume", methods: post, changes: true, handle: a.change(sandbox.Resume)},
-		{name: "list", path: "/list", methods: get, handle: a.tenantList},
-		{name: "runtime", path: "/runtime/{id}", methods: get, handle: a.runtime},
-		{name: "batch", path: "/sessions/batch", methods: get, handle: a.sessionsBatch},
-		{name: "session", path: "/sessions/{id}", methods: get, handle: a.session},
 		{name: "registry_prefix", path: "/registry_prefix", methods: get, handle: a.registryPrefix},
 		{name: "image_exists", path: "/image_exists", methods: get, handle: a.imageExists},
 		{name: "warm_configs", path: "/api/warm-runtime-configs", methods: get, handle: a.warmConfigs},
