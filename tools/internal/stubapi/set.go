@@ -60,3 +60,7 @@ func Ready(p *corev1.Pod, ready bool, ip string) {
 	}
 	p.Spec.NodeName = "stub"
 }
+
+// Forget ends every watch with 410 Gone, as a server does whose etcd was compacted:
+// who watched must list anew.
+func (s *Server) Forget() { s.store.forget() }

@@ -204,3 +204,15 @@ func (s *store) since(resource string, version uint64) ([]event, <-chan struct{}
 	})
 	return slices.Clone(c.log[i:]), c.changed, nil
 }
+
+// forget drops all events: who follows has missed some.
+func (s *store) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.version++
+	for _, c := range s.collections {
+		c.log, c.trimmed = nil, s.version
+		close(c.changed)
+		c.changed = make(chan struct{})
+	}
+}

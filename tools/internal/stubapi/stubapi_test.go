@@ -179,6 +179,46 @@ func TestWatchMissesNothing(t *testing.T) {
 	want(watch.Deleted, "two", false)
 }
 
+// Who watched is told that events are missing, and neither list nor watch that begin
+// afterwards know of it.
+func TestForget(t *testing.T) {
+	t.Parallel()
+	s, _, client := start(t)
+	api := client.CoreV1().Pods(ns)
+	_, err := api.Create(t.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "one"}, Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "c"}}}}, metav1.CreateOptions{})
+	must(t, err)
+	old, err := api.List(t.Context(), metav1.ListOptions{})
+	must(t, err)
+	gone := func(w watch.Interface) {
+		t.Helper()
+		defer w.Stop()
+		select {
+		case e := <-w.ResultChan():
+			if err := apierrors.FromObject(e.Object); e.Type != watch.Error || !apierrors.IsResourceExpired(err) {
+				t.Errorf("%s %+v", e.Type, e.Object)
+			}
+		case <-time.After(10 * time.Second):
+			t.Error("no word")
+		}
+	}
+	w, err := api.Watch(t.Context(), metav1.ListOptions{ResourceVersion: old.ResourceVersion})
+	must(t, err)
+	s.Forget()
+	gone(w)
+	w, err = api.Watch(t.Context(), metav1.ListOptions{ResourceVersion: old.ResourceVersion})
+	must(t, err)
+	gone(w)
+	now, err := api.List(t.Context(), metav1.ListOptions{})
+	must(t, err)
+	w, err = api.Watch(t.Context(), metav1.ListOptions{ResourceVersion: now.ResourceVersion})
+	must(t, err)
+	defer w.Stop()
+	must(t, api.Delete(t.Context(), "one", metav1.DeleteOptions{}))
+	if e := <-w.ResultChan(); e.Type != watch.Deleted || len(now.Items) != 1 {
+		t.Errorf("%s, %d listed", e.Type, len(now.Items))
+	}
+}
+
 // An informer lists by a watch: its beginning must end with a bookmark.
 func TestInformerFollows(t *testing.T) {
 	t.Parallel()

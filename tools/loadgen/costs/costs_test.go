@@ -32,6 +32,9 @@ var costs = map[string]cost{
 	"start": {provisioner: 5.2, watcher: 0.2, views: 2.2, events: 2, messages: 12},
 	"ready": {views: 2, events: 1, messages: 8},
 	"read":  {},
+	// Records and pods are listed again, by pages and not one by one; nothing is
+	// written, for nothing is new.
+	"listed again": {watcher: 0.1},
 	// The record, before and after; its patch; pods and volumes listed, the pod
 	// deleted, and both listed again.
 	"pause":  {provisioner: 8, watcher: 1, views: 2, events: 1, messages: 12},
@@ -91,6 +94,11 @@ func (w *world) lives(t *testing.T, n int) {
 			}
 			return nil
 		})
+	})
+	w.step(t, n, "listed again", func() {
+		begun := w.Stub.Calls.All()
+		w.Stub.Forget()
+		w.watched(t, begun)
 	})
 	w.step(t, n, "pause", func() {
 		each(t, n, change("pause"))

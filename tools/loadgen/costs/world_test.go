@@ -184,6 +184,22 @@ func (w *world) change(ctx context.Context, verb, runtimeID string) error {
 	return err
 }
 
+// watched returns when the watchers follow anew what they followed before.
+func (w *world) watched(t *testing.T, begun stubapi.Counts) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	must(t, bed.Until(ctx, func() error {
+		since := w.Stub.Calls.Since(begun)
+		for _, resource := range []string{"secrets", "pods"} {
+			if since[stubapi.Call{User: "watcher", Verb: "watch", Resource: resource}] == 0 {
+				return fmt.Errorf("no watcher follows %s again", resource)
+			}
+		}
+		return nil
+	}))
+}
+
 // shown returns when the gateway shows all sandboxes so.
 func (w *world) shown(t *testing.T, ids []string, status, podStatus string) {
 	t.Helper()

@@ -130,7 +130,8 @@ func (c *Cluster) MakePod(r *sandbox.Record) *corev1.Pod {
 	return p
 }
 
-// SetReady says of a pod that it runs, and whether it is ready.
+// SetReady says of a pod that it runs, for a minute already, so that no clock wants
+// another look at it; and whether it is ready.
 func (c *Cluster) SetReady(p *corev1.Pod, ready bool) {
 	c.t.Helper()
 	status := corev1.ConditionFalse
@@ -145,7 +146,7 @@ func (c *Cluster) SetReady(p *corev1.Pod, ready bool) {
 		Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: status}, {Type: corev1.ContainersReady, Status: status}},
 		ContainerStatuses: []corev1.ContainerStatus{{
 			Name: kube.ContainerName, Ready: ready, Started: &yes,
-			State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.Now()}},
+			State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(time.Now().Add(-time.Minute))}},
 		}},
 	}
 	if _, err := c.Client.CoreV1().Pods(c.Namespace).UpdateStatus(c.t.Context(), p, metav1.UpdateOptions{}); err != nil {

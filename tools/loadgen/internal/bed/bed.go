@@ -70,11 +70,15 @@ func (b *Bed) Get(ctx context.Context, url string) ([]byte, error) {
 
 // Post sends JSON with the API key, and wants 200.
 func (b *Bed) Post(ctx context.Context, url string, body []byte) ([]byte, error) {
+	return b.post(ctx, b.Stack.Secrets.APIKey, url, body)
+}
+
+func (b *Bed) post(ctx context.Context, key, url string, body []byte) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("X-API-Key", b.Stack.Secrets.APIKey)
+	req.Header.Set("X-API-Key", key)
 	req.Header.Set("Content-Type", "application/json")
 	return Answer(b.HTTP, req)
 }
@@ -120,8 +124,13 @@ type Runtime struct {
 
 // Start starts a session.
 func (b *Bed) Start(ctx context.Context, gateway int, session string) (Runtime, error) {
+	return b.StartAs(ctx, b.Stack.Secrets.APIKey, gateway, session)
+}
+
+// StartAs starts a session with another API key.
+func (b *Bed) StartAs(ctx context.Context, key string, gateway int, session string) (Runtime, error) {
 	var r Runtime
-	body, err := b.Post(ctx, b.Gateway(gateway)+"/start", StartBody(session))
+	body, err := b.post(ctx, key, b.Gateway(gateway)+"/start", StartBody(session))
 	if err == nil {
 		err = json.Unmarshal(body, &r)
 	}

@@ -41,7 +41,7 @@ type Benchmark struct {
 
 // All are the benchmarks, in the order in which they run.
 func All() []Benchmark {
-	return []Benchmark{startStub, read, visible, router, scale, takeover, failover, list, rebuild, memory, startReal}
+	return []Benchmark{startStub, read, visible, router, scale, takeover, failover, list, rebuild, memory, startReal, fairness}
 }
 
 // Select takes those whose names match.

@@ -37,7 +37,8 @@ type Sample struct {
 	Hist    *hdrhistogram.Histogram `json:"-"`
 }
 
-// Bound says how far a value may be from its limit, as a ratio.
+// Bound says how far a value may be from its limit, as a ratio. Neither: it is only
+// shown.
 type Bound struct {
 	Value   string  `json:"value"`
 	AtMost  float64 `json:"at_most,omitempty"`
@@ -45,8 +46,11 @@ type Bound struct {
 }
 
 func (b Bound) String() string {
-	if b.AtLeast > 0 {
+	switch {
+	case b.AtLeast > 0:
 		return fmt.Sprintf("≥ %.4g ×", b.AtLeast)
+	case b.AtMost == 0:
+		return "nothing"
 	}
 	return fmt.Sprintf("≤ %.4g ×", b.AtMost)
 }

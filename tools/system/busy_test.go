@@ -1,0 +1,136 @@
+//go:build system
+
+package system_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	flowcontrolv1 "k8s.io/api/flowcontrol/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sandbar-io/sandbar/tools/conformance/client"
+	"github.com/sandbar-io/sandbar/tools/devstack/stack"
+)
+
+// noTime makes the API server refuse all that the provisioners ask, with 429, as one
+// does that has too much to do. It returns how many requests were refused so far, and
+// what ends it.
+func (r *rig) noTime(t *testing.T) (refused func() int, end func()) {
+	t.Helper()
+	ctx, api, name := t.Context(), bed.kube.FlowcontrolV1(), r.SystemNamespace
+	none := int32(0)
+	level := &flowcontrolv1.PriorityLevelConfiguration{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec: flowcontrolv1.PriorityLevelConfigurationSpec{
+			Type: flowcontrolv1.PriorityLevelEnablementLimited,
+			Limited: &flowcontrolv1.LimitedPriorityLevelConfiguration{
+				NominalConcurrencyShares: &none, LendablePercent: &none, BorrowingLimitPercent: &none,
+				LimitResponse: flowcontrolv1.LimitResponse{Type: flowcontrolv1.LimitResponseTypeReject},
+			},
+		},
+	}
+	flow := &flowcontrolv1.FlowSchema{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec: flowcontrolv1.FlowSchemaSpec{
+			PriorityLevelConfiguration: flowcontrolv1.PriorityLevelConfigurationReference{Name: name}, MatchingPrecedence: 100,
+			Rules: []flowcontrolv1.PolicyRulesWithSubjects{{
+				Subjects: []flowcontrolv1.Subject{{
+					Kind: rbacv1.ServiceAccountKind, ServiceAccount: &flowcontrolv1.ServiceAccountSubject{Namespace: r.SystemNamespace, Name: "provisioner"},
+				}},
+				ResourceRules: []flowcontrolv1.ResourcePolicyRule{{
+					Verbs: []string{"*"}, APIGroups: []string{"*"}, Resources: []string{"*"}, Namespaces: []string{"*"}, ClusterScope: true,
+				}},
+			}},
+		},
+	}
+	remove := func(ctx context.Context) {
+		_ = api.FlowSchemas().Delete(ctx, name, metav1.DeleteOptions{}) // either may be gone
+		_ = api.PriorityLevelConfigurations().Delete(ctx, name, metav1.DeleteOptions{})
+	}
+	t.Cleanup(func() { remove(context.WithoutCancel(ctx)) })
+	if _, err := api.PriorityLevelConfigurations().Create(ctx, level, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := api.FlowSchemas().Create(ctx, flow, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	refused = func() int {
+		raw, err := bed.kube.RESTClient().Get().AbsPath("/metrics").DoRaw(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		counter := regexp.MustCompile(`(?m)^apiserver_flowcontrol_rejected_requests_total\{flow_schema="` + name + `".*\} (\S+)$`)
+		n := 0.0
+		for _, m := range counter.FindAllStringSubmatch(string(raw), -1) {
+			v, err := strconv.ParseFloat(m[1], 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n += v
+		}
+		return int(n)
+	}
+	return refused, func() { remove(ctx) }
+}
+
+// TestKubernetesHasNoTime: a real API server answers 429. Changes are refused within
+// a second, with the time to come again, and each costs one request; reads go on;
+// and once there is time again all works, with nothing left of what was refused.
+func TestKubernetesHasNoTime(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, "busy", stack.Options{Gateways: 2, Provisioners: 2})
+	if _, err := r.api(0).Start(t.Context(), body(t, "before")); err != nil {
+		t.Fatal(err)
+	}
+	before := waitStatus(t, r.api(0), "before", "running")
+	refused, end := r.noTime(t)
+	waitFor(t, "the API server refuses", func(ctx context.Context) (string, bool) {
+		_, err := r.api(0).Resume(ctx, before.RuntimeID) // changes nothing where it is not refused
+		return fmt.Sprint(err), client.StatusOf(err) == http.StatusServiceUnavailable
+	})
+	begun := refused()
+	const changes = 20
+	for i := range changes {
+		request := client.Request{Method: http.MethodPost, Path: "/start", Body: body(t, fmt.Sprint("refused-", i))}
+		if i%2 == 1 {
+			request = client.Request{Method: http.MethodPost, Path: "/pause", Body: client.ByID(before.RuntimeID)}
+		}
+		a, err := r.api(i%2).Do(t.Context(), request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a.Status != http.StatusServiceUnavailable || a.Header.Get("Retry-After") == "" || a.Took > time.Second ||
+			!strings.Contains(string(a.Body), "nothing was done") {
+			t.Errorf("%s, Retry-After %q, after %s", a, a.Header.Get("Retry-After"), a.Took)
+		}
+	}
+	if n := refused() - begun; n != changes {
+		t.Errorf("%d changes cost %d requests", changes, n)
+	}
+	for _, api := range r.apis() {
+		if _, err := api.Session(t.Context(), "before"); err != nil {
+			t.Errorf("a read: %v", err)
+		}
+	}
+	end()
+	waitFor(t, "it has time again", func(ctx context.Context) (string, bool) {
+		_, err := r.api(0).Start(ctx, body(t, "after"))
+		return fmt.Sprint(err), err == nil
+	})
+	waitStatus(t, r.api(1), "after", "running")
+	all, err := r.api(0).List(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) != 2 {
+		t.Errorf("there are %d sandboxes: %v", len(all), all)
+	}
+}
