@@ -25,11 +25,13 @@ func TestAPodThatGoesIsAskedForAtOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.watcher("RESYNC=1h")
-	s.bucket()
+	// Whole before a watcher sees it: where a pod was missed once there is a look to
+	// come, which would find it gone.
 	r := s.k8s.Start("taken")
 	pod := s.k8s.MakePod(r)
 	s.k8s.SetReady(pod, true)
+	s.watcher("RESYNC=1h")
+	s.bucket()
 	s.eventually(r, sandbox.StatusRunning)
 	s.k8s.RemovePod(pod)
 	begin := time.Now()

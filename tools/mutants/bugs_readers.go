@@ -22,10 +22,10 @@ var watcherBugs = []bug{
 		[]catch{unit(watcher, "internal/events", "TestTwoPublishersAtOnce", "TestAnOldLeaderPastTheWindow")},
 	},
 	{
-		"pod-goes-unnoticed", "nobody is told of a pod that went; the comparison every 60 s mends it",
+		"pod-goes-unnoticed", "nobody is told of a pod that goes; the comparison every 60 s mends it",
 		change("services/watcher/internal/podwatch/watch.go",
 			"	rs, _ := w.records.store.of(p.Record)\n",
-			"	rs, _ := w.records.store.of(p.Record)\n	if pods, _ := w.pods.store.of(p.Record); len(pods) == 0 {\n		return\n	}\n"),
+			"	rs, _ := w.records.store.of(p.Record)\n	pods, _ := w.pods.store.of(p.Record)\n	here := false\n	for _, q := range pods {\n		here = here || !q.Terminating\n	}\n	if !here {\n		return\n	}\n"),
 		[]catch{onAPIServer(watcher, ".", "TestAPodThatGoesIsAskedForAtOnce")},
 	},
 	{
