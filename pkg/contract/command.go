@@ -33,6 +33,7 @@ type Command struct {
 	Spec       *sandbox.Spec   `json:"spec,omitempty"`
 	Limits     *sandbox.Limits `json:"limits,omitempty"`
 	RotateKey  bool            `json:"rotate_key,omitempty"`
+	Fresh      bool            `json:"fresh,omitempty"`
 	Generation int64           `json:"generation,omitempty"`
 	RecordUID  string          `json:"record_uid,omitempty"`
 	PodUID     string          `json:"pod_uid,omitempty"`

@@ -33,7 +33,7 @@ func fullCommand() sandbox.Command {
 			},
 		},
 		Limits:    &sandbox.Limits{Key: "team-a", Sandboxes: 10, CPU: 8000, Memory: 16 << 30, StartsPerMinute: 30},
-		RotateKey: true,
+		RotateKey: true, Fresh: true,
 	}
 }
 

@@ -35,6 +35,7 @@ type Command struct {
 	Spec      *Spec   // start only
 	Limits    *Limits // start and resume; nil: none
 	RotateKey bool    // a start of a paused sandbox, and a resume, make a new session key
+	Fresh     bool    // start only: its sender knows of no sandbox of this session; there may be one
 
 	// What the watcher saw when it sent the command; it acts on that only. A
 	// command with a Generation moves no fence.

@@ -21,11 +21,12 @@ func (a *api) start(c *call) (any, error) {
 		return nil, err
 	}
 	// A client whose first start got no answer in time asks again.
-	a.claim(a.Views.Memory().Session(c.key.Tenant, sessionID))
+	known := a.Views.Memory().Session(c.key.Tenant, sessionID)
+	a.claim(known)
 	spec.Lifecycle = c.key.LifecycleOf(spec.Lifecycle)
 	return a.do(c, sandbox.Command{
 		Verb: sandbox.Start, Tenant: c.key.Tenant, SessionID: sessionID, Spec: spec, RotateKey: c.key.RotateOnResume,
-		Limits: c.key.Limits,
+		Limits: c.key.Limits, Fresh: known == nil,
 	})
 }
 

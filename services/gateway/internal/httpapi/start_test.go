@@ -187,3 +187,20 @@ func FuzzStartBody(f *testing.F) {
 		}
 	})
 }
+
+// A start says whether its gateway knows of a sandbox of the session, a stopped one
+// too.
+func TestStartOfAFreshSession(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, httpapi.Options{})
+	b.put(newView("tenant-a", "running", runtimeA), sandbox.StatusRunning)
+	b.put(newView("tenant-a", "stopped", "stoppedstoppedst"), sandbox.StatusStopped)
+	b.put(newView("tenant-b", "new", "anotheranotheran"), sandbox.StatusRunning)
+	for session, want := range map[string]bool{"new": true, "running": false, "stopped": false} {
+		b.commands = nil
+		b.post("/start", `{"image":"i","session_id":"`+session+`"}`).want(t, http.StatusOK, "")
+		if len(b.commands) != 1 || b.commands[0].Fresh != want {
+			t.Errorf("%s: %+v", session, b.commands)
+		}
+	}
+}

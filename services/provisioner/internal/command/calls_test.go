@@ -21,17 +21,20 @@ func TestCallsOfACommand(t *testing.T) {
 	for _, tt := range []struct {
 		from    situation
 		verb    sandbox.Verb
+		fresh   bool
 		free    int // the key has no limits
 		limited int
 	}{
-		{none, sandbox.Start, 5, 7},
-		{running, sandbox.Start, 6, 7},
-		{running, sandbox.Pause, 8, 10},
-		{paused, sandbox.Resume, 7, 9},
-		{running, sandbox.Stop, 9, 11},
+		{none, sandbox.Start, true, 4, 6},
+		{none, sandbox.Start, false, 5, 7},
+		{running, sandbox.Start, false, 6, 7},
+		{running, sandbox.Start, true, 7, 12}, // its sender was wrong
+		{running, sandbox.Pause, false, 8, 10},
+		{paused, sandbox.Resume, false, 7, 9},
+		{running, sandbox.Stop, false, 9, 11},
 	} {
 		for _, limits := range []*sandbox.Limits{nil, {Key: "key", Sandboxes: 2}} {
-			t.Run(fmt.Sprint(tt.verb, " when ", tt.from, ", limits ", limits != nil), func(t *testing.T) {
+			t.Run(fmt.Sprint(tt.verb, " when ", tt.from, ", fresh ", tt.fresh, ", limits ", limits != nil), func(t *testing.T) {
 				t.Parallel()
 				b := inSituationOf(t, tt.from, limits)
 				b.fake.mu.Lock()
@@ -41,6 +44,7 @@ func TestCallsOfACommand(t *testing.T) {
 					}
 				}
 				b.fake.mu.Unlock()
+				b.fresh = tt.fresh
 				out := b.do(tt.verb)
 				if err := b.Follow(t.Context(), out); err != nil {
 					t.Fatal(err)

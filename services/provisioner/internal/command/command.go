@@ -91,13 +91,22 @@ func (r *Runner) Run(ctx context.Context, c sandbox.Command, seq uint64) (Outcom
 	claim := newClaim(c, seq)
 	leave := r.turns.enter(ctx, name)
 	defer leave()
-	for range rounds {
-		rec, err := r.Cluster.Record(ctx, name)
+	for round := range rounds {
+		// A session that its sender knows nothing of is new as a rule, and is not looked
+		// for: where it is not, the write of its record tells, as it does where another
+		// worker was faster.
+		guess := round == 0 && c.Verb == sandbox.Start && c.Fresh
+		var rec *sandbox.Record
+		var err error
+		if !guess {
+			rec, err = r.Cluster.Record(ctx, name)
+		}
 		if err != nil {
 			return Outcome{}, r.end(ctx, c, claim, err)
 		}
 		out, err := r.once(ctx, rec, c, claim)
-		if errors.Is(err, cluster.ErrMoved) {
+		refused := err == nil && out.Err != nil && !claim.wrote
+		if errors.Is(err, cluster.ErrMoved) || guess && refused {
 			continue
 		}
 		if rec != nil && rec.Fence > seq {

@@ -92,6 +92,41 @@ func TestVerbs(t *testing.T) {
 	}
 }
 
+// That a session is fresh is its sender's guess. Where it is wrong, all is as it would
+// have been without: for a start that may be done, one that is too late, and one
+// whose image is not run here.
+func TestAFreshSessionThatIsThere(t *testing.T) {
+	t.Parallel()
+	for _, from := range []situation{none, running, failed, paused, stopped, ending} {
+		for name, spoil := range map[string]func(*bench, *sandbox.Command){
+			"in time":  func(*bench, *sandbox.Command) {},
+			"too late": func(b *bench, c *sandbox.Command) { c.Deadline = b.now() },
+			"a refused spec": func(b *bench, _ *sandbox.Command) {
+				b.before[check] = func(int) error { return sandbox.Errorf(sandbox.CodeForbidden, "not here") }
+			},
+		} {
+			t.Run(fmt.Sprint("when ", from, ", ", name), func(t *testing.T) {
+				t.Parallel()
+				var told [2]string
+				for i, fresh := range []bool{false, true} {
+					b := inSituation(t, from)
+					b.fresh = fresh
+					c, seq := b.command(sandbox.Start)
+					spoil(b, &c)
+					out, err := b.Run(t.Context(), c, seq)
+					if err != nil {
+						t.Fatal(err)
+					}
+					told[i] = fmt.Sprint(b.world(), ", ", sandbox.CodeOf(out.Err), ", ", out.View != nil)
+				}
+				if told[0] != told[1] {
+					t.Errorf("%s; not fresh: %s", told[1], told[0])
+				}
+			})
+		}
+	}
+}
+
 // A pause or resume brings back what was asked at the start, and a start of a
 // paused sandbox the recorded spec, not its own.
 func TestPodHasTheRecordedSpec(t *testing.T) {

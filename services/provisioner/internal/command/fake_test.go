@@ -390,6 +390,7 @@ type bench struct {
 	seq uint64
 
 	limits *sandbox.Limits // of the key that all commands come with
+	fresh  bool            // whether starts say that their session is
 }
 
 func newBench(t *testing.T) *bench {
@@ -435,7 +436,7 @@ func (b *bench) command(verb sandbox.Verb) (sandbox.Command, uint64) {
 		c.Limits = b.limits
 	}
 	if verb == sandbox.Start {
-		c.Spec = spec("image-1")
+		c.Spec, c.Fresh = spec("image-1"), b.fresh
 	} else if r := b.record(); r != nil {
 		c.RuntimeID = r.RuntimeID
 	}
