@@ -23,6 +23,10 @@ var Verbs = []Verb{Start, Pause, Resume, Stop, Reconcile, Purge}
 // context ends then, and purge waits for deadline and attempt to pass.
 const LongestAttempt = 20 * time.Second
 
+// FirstShown is how long the watcher leaves a new record to the provisioner that made
+// it, some ten times what making its first view takes: so long nobody else shows it.
+const FirstShown = time.Second
+
 // Command is one wish about one session.
 type Command struct {
 	ID        string // minted by the gateway; also its Nats-Msg-Id

@@ -43,9 +43,6 @@ const (
 	lease = "sandbar-watcher"
 	// workers look at sandboxes at the same time; a look is a few requests.
 	workers = 16
-	// firstShown is how long a new record is left to its provisioner: some ten times
-	// what that takes.
-	firstShown = time.Second
 	// checkAgain is how much later a difference between a LIST and a watch must
 	// still be there: longer than any watch lags.
 	checkAgain = 5 * time.Second
@@ -153,7 +150,7 @@ func (s *service) lead(ctx context.Context) {
 	js, store := s.nats.JS, views.NewStore(s.nats.JS, s.sealer, 0)
 	tails := logs.New(s.readLog(), s.log)
 	seen, book, agents := witness.New(witness.System()), usage.NewBook(time.Now), agent.New(s.cfg.URL.AgentPort, time.Now, s.log)
-	observe := observer.Config{Policy: s.cfg.policy(), PurgeAfter: s.cfg.PurgeAfter, Clocks: s.cfg.Clocks.Clocks(), Workers: workers, FirstShown: firstShown}
+	observe := observer.Config{Policy: s.cfg.policy(), PurgeAfter: s.cfg.PurgeAfter, Clocks: s.cfg.Clocks.Clocks(), Workers: workers, FirstShown: sandbox.FirstShown}
 	var routes *reach.Routes
 	if s.reach != nil {
 		routes = reach.New(s.reach.Look, s.log)

@@ -310,12 +310,13 @@ func (r *Runner) settle(ctx context.Context, rec *sandbox.Record, made fresh, wa
 // show writes the view. A key that is absent is made for a record that is live: one
 // that this attempt has made is, for nothing purges it before the attempt must end
 // (PURGE_AFTER); of any other the API server is asked. The key of one that this
-// attempt has made is taken for absent.
+// attempt has made is taken for absent as long as nobody else shows it: what is written
+// so is a sandbox' first view, with the first numbers of its events, in whatever bucket.
 func (r *Runner) show(ctx context.Context, rec *sandbox.Record, seen observed, made fresh) (views.Present, error) {
 	now := r.Now()
-	young := func() bool { return !made.record.IsZero() && r.Now().Sub(made.record) < sandbox.LongestAttempt }
+	younger := func(d time.Duration) bool { return !made.record.IsZero() && r.Now().Sub(made.record) < d }
 	var known *views.Present
-	if young() {
+	if younger(sandbox.FirstShown) {
 		known = &views.Present{}
 	}
 	p, err := r.Views.Put(ctx, contract.ViewKey(rec.Tenant, rec.Name), views.Source{
@@ -326,7 +327,7 @@ func (r *Runner) show(ctx context.Context, rec *sandbox.Record, seen observed, m
 			return v
 		},
 		Live: func(ctx context.Context) (bool, error) {
-			if young() {
+			if younger(sandbox.LongestAttempt) {
 				return true, nil
 			}
 			live, err := r.Cluster.Record(ctx, rec.Name)

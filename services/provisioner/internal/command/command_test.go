@@ -127,6 +127,21 @@ func TestAFreshSessionThatIsThere(t *testing.T) {
 	}
 }
 
+// Of a sandbox that was made just now nobody else has written a view. Where that took
+// longer the watcher may have, and the key is read.
+func TestTheFirstViewIsWrittenUnread(t *testing.T) {
+	t.Parallel()
+	for took, believed := range map[time.Duration]bool{0: true, sandbox.FirstShown - time.Millisecond: true, sandbox.FirstShown: false} {
+		b := inSituation(t, none)
+		b.after[createPod] = func(int) error { b.pass(took); return nil }
+		b.do(sandbox.Start)
+		b.do(sandbox.Start) // of what is there
+		if want := []bool{believed, false}; !slices.Equal(b.believed, want) {
+			t.Errorf("after %s: %v, want %v", took, b.believed, want)
+		}
+	}
+}
+
 // A pause or resume brings back what was asked at the start, and a start of a
 // paused sandbox the recorded spec, not its own.
 func TestPodHasTheRecordedSpec(t *testing.T) {

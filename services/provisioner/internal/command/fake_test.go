@@ -59,13 +59,14 @@ type fake struct {
 	ledgers map[string][]byte // by name: as JSON, so that nothing is shared
 	swaps   map[string]uint64 // by name: the version
 
-	calls  []string
-	count  map[string]int
-	looked int              // looks before a create
-	before map[string]fault // nothing was done
-	after  map[string]fault // it was done, and the answer is lost
-	linger bool             // a deleted pod goes on ending
-	watch  func()           // after each change of a record or ledger, under the lock
+	calls    []string
+	count    map[string]int
+	believed []bool           // of each put of a view: that its key was taken for absent
+	looked   int              // looks before a create
+	before   map[string]fault // nothing was done
+	after    map[string]fault // it was done, and the answer is lost
+	linger   bool             // a deleted pod goes on ending
+	watch    func()           // after each change of a record or ledger, under the lock
 }
 
 func newFake() *fake {
@@ -313,6 +314,7 @@ func (f *fake) DeleteObject(ctx context.Context, o *sandbox.Object) error {
 func (f *fake) Put(ctx context.Context, key string, src views.Source, _ time.Time) (views.Present, error) {
 	var out views.Present
 	f.mu.Lock()
+	f.believed = append(f.believed, src.Known != nil)
 	prev := f.views[key].Clone()
 	f.mu.Unlock()
 	if prev == nil {

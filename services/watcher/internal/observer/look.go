@@ -27,7 +27,7 @@ func (o *Observer) observe(ctx context.Context, key string, seen podwatch.Seen, 
 	}
 	o.reached(key, r, pod, m)
 	present := o.recall(key, ps)
-	if present == nil && !o.young(r, m, now) {
+	if present == nil && ps != nil && !o.young(r, m, now) && !o.shows(key, ps.created) {
 		present = ps.vacant(key)
 	}
 	var again time.Time

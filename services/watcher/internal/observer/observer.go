@@ -94,7 +94,7 @@ type Observer struct {
 
 	mu       sync.Mutex
 	memories map[string]*memory
-	known    map[string]uint64 // the last revision that this one knows of, by key
+	known    map[string]standing // what this one knows to stand there, by key
 	// looking are the keys that are looked at now, with the newest revision that was
 	// heard of meanwhile: it may be what the look itself wrote.
 	looking map[string]uint64
@@ -114,7 +114,7 @@ func New(cfg Config, records Records, v Views, e Events, c Commands, l Logs, clo
 		cfg: cfg, records: records, views: v, events: e, commands: c, logs: l, clock: clock, meter: m, log: log, now: now,
 		queue: workqueue.NewTypedRateLimitingQueue(
 			workqueue.NewTypedItemExponentialFailureRateLimiter[string](minRetry, maxRetry)),
-		memories: map[string]*memory{}, known: map[string]uint64{}, looking: map[string]uint64{}, kept: lru.New(keptViews),
+		memories: map[string]*memory{}, known: map[string]standing{}, looking: map[string]uint64{}, kept: lru.New(keptViews),
 	}
 }
 
@@ -171,7 +171,7 @@ func (o *Observer) Foreign(key string, revision uint64, deleted bool) {
 // news has a key looked at whose revision this observer did not know.
 func (o *Observer) news(key string, revision uint64) {
 	o.mu.Lock()
-	foreign := revision > o.known[key]
+	foreign := revision > o.known[key].revision
 	o.mu.Unlock()
 	if foreign {
 		o.kept.Remove(key)
@@ -248,7 +248,24 @@ func (o *Observer) know(key string, p views.Present) {
 	o.kept.Add(key, p.Keep())
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.known[key] = max(o.known[key], p.Revision)
+	if p.Revision >= o.known[key].revision {
+		o.known[key] = standing{p.Revision, p.Created.UnixNano()}
+	}
+}
+
+// standing is the last revision of a key that an observer knows, and the creation
+// time of its bucket, in unix nanoseconds.
+type standing struct {
+	revision uint64
+	created  int64
+}
+
+// shows reports whether this observer has seen a view under a key of a bucket.
+func (o *Observer) shows(key string, created time.Time) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	s, ok := o.known[key]
+	return ok && s.created == created.UnixNano()
 }
 
 // recall is what the bucket holds under a key as far as this one knows. What is of

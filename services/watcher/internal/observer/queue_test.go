@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -109,6 +110,43 @@ func TestAPassOverAnEmptyBucketAsksForNoRecord(t *testing.T) {
 	}
 	if v := b.view(keys[0]); v.Generation != newer.Generation {
 		t.Errorf("an older view took the place: %+v", v)
+	}
+}
+
+// believing is a Views that notes what is put without being read.
+type believing struct {
+	observer.Views
+	known []*views.Present
+}
+
+func (v *believing) Put(ctx context.Context, key string, src views.Source, now time.Time) (views.Present, error) {
+	v.known = append(v.known, src.Known)
+	return v.Views.Put(ctx, key, src, now)
+}
+
+// A key that was absent before the records were listed is put without being read, but
+// not where this observer has seen a view under it since: were the bucket made anew
+// meanwhile, that write would begin the sandbox' events a second time.
+func TestAKeyThatWasSeenIsNotTakenForAbsent(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	v := &believing{Views: b.store}
+	b.o = b.observer(v)
+	seen, fresh := b.born("seen"), b.born("fresh")
+	b.world.Set(seen, 10)
+	b.look(testbed.Key(seen))                             // reads
+	b.o.Foreign(testbed.Key(seen), math.MaxUint64, false) // what stands there is not known any more
+	ctx, end := context.WithCancel(t.Context())
+	end()
+	if err := b.o.Pass(ctx, b.created(), []string{testbed.Key(seen), testbed.Key(fresh)}, nil); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	b.world.Set(seen, 11, testbed.ReadyPod(seen, 11))
+	b.world.Set(fresh, 11, testbed.ReadyPod(fresh, 11))
+	b.look(testbed.Key(seen))
+	b.look(testbed.Key(fresh))
+	if len(v.known) != 3 || v.known[0] != nil || v.known[1] != nil || v.known[2] == nil {
+		t.Errorf("believed: %v", v.known)
 	}
 }
 
