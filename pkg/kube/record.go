@@ -107,41 +107,16 @@ func EncodeUpdate(prev, next *sandbox.Record) ([]byte, error) {
 }
 
 func encode(r *sandbox.Record) ([]byte, error) {
-	body, err := json.Marshal(wireRecord{
+	body, err := sandbox.EncodeKnown(wireRecord{
 		Version: recordVersion, Tenant: r.Tenant, SessionID: r.SessionID, RuntimeID: r.RuntimeID,
 		Desired: r.Desired, Generation: r.Generation, Incarnation: r.Incarnation, Fence: r.Fence,
 		LastCommand: r.LastCommand, Reason: r.Reason, Holder: r.Holder, Place: r.Place, Spec: r.Spec, Route: r.Route, KeyNumber: r.KeyNumber,
 		CreatedAt: r.CreatedAt, ChangedAt: r.ChangedAt, Begun: r.Begun, BegunAt: r.BegunAt,
-	})
-	if err != nil || len(r.Unknown) == 0 {
-		return body, err
-	}
-	var all map[string]json.RawMessage
-	if err := json.Unmarshal(body, &all); err != nil {
+	}, r.Unknown)
+	if err != nil {
 		return nil, fmt.Errorf("encode record: %w", err)
 	}
-	for k, v := range r.Unknown {
-		if _, known := all[k]; !known {
-			all[k] = v
-		}
-	}
-	return json.Marshal(all)
-}
-
-// unknown lists the members of a record's JSON that this version does not write.
-func unknown(body []byte) map[string]json.RawMessage {
-	var all, known map[string]json.RawMessage
-	plain, err := json.Marshal(wireRecord{})
-	if err != nil || json.Unmarshal(body, &all) != nil || json.Unmarshal(plain, &known) != nil {
-		return nil
-	}
-	for k := range known {
-		delete(all, k)
-	}
-	if len(all) == 0 {
-		return nil
-	}
-	return all
+	return body, nil
 }
 
 // DecodeRecord reads a record from its Secret. It trusts nothing in it: the name
@@ -149,13 +124,9 @@ func unknown(body []byte) map[string]json.RawMessage {
 // stand for another.
 func DecodeRecord(s *corev1.Secret) (*sandbox.Record, error) {
 	var w wireRecord
-	var later map[string]json.RawMessage
-	if body := s.Data[dataRecord]; !sandbox.DecodeKnown(body, &w) {
-		w = wireRecord{}
-		if err := json.Unmarshal(body, &w); err != nil {
-			return nil, fmt.Errorf("record %s cannot be read: %w", s.Name, err)
-		}
-		later = unknown(body)
+	later, err := sandbox.DecodeKnown(s.Data[dataRecord], &w)
+	if err != nil {
+		return nil, fmt.Errorf("record %s cannot be read: %w", s.Name, err)
 	}
 	switch {
 	case w.Version > recordVersion:

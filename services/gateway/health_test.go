@@ -67,8 +67,9 @@ func (c *client) quick() {
 			continue
 		}
 		parser := expfmt.NewTextParser(model.UTF8Validation)
-		if _, err := parser.TextToMetricFamilies(strings.NewReader(string(body))); err != nil {
-			c.t.Errorf("%s: %v", path, err)
+		families, err := parser.TextToMetricFamilies(strings.NewReader(string(body)))
+		if err != nil || families["sandbar_nats_connected"] == nil {
+			c.t.Errorf("%s: %v, or the connection to NATS is not told of", path, err)
 		}
 	}
 }

@@ -93,6 +93,6 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	g := run.NewGroup(ctx)
 	health.Serve(g)
 	g.Add(b.Run)
-	log.Info("provisioner runs", zap.String("namespace", cfg.Namespace), zap.Int("workers", cfg.Workers))
+	log.Info("provisioner runs", zap.Stringer("health_address", health.Addr()), zap.String("namespace", cfg.Namespace), zap.Int("workers", cfg.Workers))
 	return g.Run()
 }

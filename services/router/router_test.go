@@ -82,6 +82,9 @@ func TestHealth(t *testing.T) {
 	if !strings.Contains(metrics, `sandbar_router_requests_total{code="5xx",service="agent"} 1`) {
 		t.Error("the request is not counted")
 	}
+	if !strings.Contains(metrics, "sandbar_nats_connected 1\n") {
+		t.Error("the connection to NATS is not told of")
+	}
 	var ready struct {
 		Status string
 		NATS   struct{ Connected bool }

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/sandbar-io/sandbar/pkg/natsx/natstest"
 	"github.com/sandbar-io/sandbar/pkg/obs"
 	"github.com/sandbar-io/sandbar/tools/devstack/stack"
 	"github.com/sandbar-io/sandbar/tools/robustness/internal/history"
@@ -49,18 +50,7 @@ func TestWhatAProcessHolds(t *testing.T) {
 // TestWhatNATSHolds: the figures are those of its monitoring port.
 func TestWhatNATSHolds(t *testing.T) {
 	t.Parallel()
-	s, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, HTTPHost: "127.0.0.1", HTTPPort: server.RANDOM_PORT,
-		NoLog: true, NoSigs: true, JetStream: true, StoreDir: t.TempDir(),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(10 * time.Second) {
-		t.Fatal("the server does not take connections")
-	}
+	s := natstest.Start(t, server.Options{HTTPHost: "127.0.0.1", HTTPPort: server.RANDOM_PORT})
 	nc, err := nats.Connect(s.ClientURL())
 	if err != nil {
 		t.Fatal(err)

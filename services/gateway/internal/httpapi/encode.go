@@ -28,7 +28,9 @@ func (s seen) parts(yield func([]byte) bool) { _ = yield(s.Answer(encodeView)) &
 // batch answers by position; nil for what is not there.
 type batch []*views.Seen
 
-func (l batch) parts(yield func([]byte) bool) { _ = l.array(yield) && yield(newline) }
+func (l batch) parts(yield func([]byte) bool) {
+	_ = yield([]byte("[")) && answers(l, yield) && yield([]byte("]\n"))
+}
 
 var (
 	newline = []byte("\n")
@@ -36,23 +38,19 @@ var (
 	null    = []byte("null")
 )
 
-func (l batch) array(yield func([]byte) bool) bool {
-	if !yield([]byte("[")) {
-		return false
-	}
-	for i, s := range l {
-		if i > 0 && !yield(comma) {
-			return false
-		}
+// answers yields the objects of sandboxes and the commas between them, null for what is
+// not there, and reports false where yield wanted no more.
+func answers(all []*views.Seen, yield func([]byte) bool) bool {
+	for i, s := range all {
 		part := null
 		if s != nil {
 			part = s.Answer(encodeView)
 		}
-		if !yield(part) {
+		if i > 0 && !yield(comma) || !yield(part) {
 			return false
 		}
 	}
-	return yield([]byte("]"))
+	return true
 }
 
 // pieces is an answer whose parts are made.
@@ -98,16 +96,9 @@ func joinActive(all []*views.Seen) ([]byte, int) {
 
 func joined(all []*views.Seen) ([]byte, int) {
 	size := 0
-	for _, s := range all {
-		size += len(s.Answer(encodeView)) + len(comma)
-	}
+	answers(all, func(part []byte) bool { size += len(part); return true })
 	out := make([]byte, 0, size)
-	for i, s := range all {
-		if i > 0 {
-			out = append(out, comma...)
-		}
-		out = append(out, s.Answer(encodeView)...)
-	}
+	answers(all, func(part []byte) bool { out = append(out, part...); return true })
 	return out, len(all)
 }
 

@@ -206,6 +206,46 @@ func TestAnOlderBucketIsMadeAnew(t *testing.T) {
 	testbed.Eventually(t, "complete again", b.beats(true))
 }
 
+// beater tells of each heartbeat that was written.
+type beater struct {
+	bucket.Beater
+	written chan struct{}
+}
+
+func (b beater) Beat(ctx context.Context, h contract.Heartbeat) error {
+	err := b.Beater.Beat(ctx, h)
+	if err == nil {
+		select {
+		case b.written <- struct{}{}:
+		case <-ctx.Done():
+		}
+	}
+	return err
+}
+
+// The bucket is looked at as soon as NATS is back, not with the next turn: so that
+// readers do not wait for a heartbeat that NATS would take.
+func TestTheBucketIsLookedAtWhenNATSIsBack(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, testbed.NewServer(t))
+	beats := beater{b.g.Beats, make(chan struct{})}
+	b.g.Beats = beats
+	b.start()
+	<-beats.written
+	began := time.Now()
+	const rounds = 6
+	for range rounds {
+		if err := b.conn.ForceReconnect(); err != nil {
+			t.Fatal(err)
+		}
+		<-beats.written
+	}
+	// By turns alone they come a second apart.
+	if took := time.Since(began); took > rounds*time.Second/2 {
+		t.Errorf("%d heartbeats after as many reconnections took %v", rounds, took)
+	}
+}
+
 func TestASuccessorKeepsCompleteAndPassesAnyway(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, testbed.NewServer(t))

@@ -8,11 +8,11 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/coder/websocket"
 	"github.com/nats-io/nats-server/v2/server"
 
+	"github.com/sandbar-io/sandbar/pkg/natsx/natstest"
 	"github.com/sandbar-io/sandbar/tools/loadgen/internal/limit"
 )
 
@@ -76,13 +76,7 @@ func TestServeSaysWhatIsWrong(t *testing.T) {
 
 func TestBusReplies(t *testing.T) {
 	t.Parallel()
-	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoSigs: true})
-	must(t, err)
-	s.Start()
-	defer func() { s.Shutdown(); s.WaitForShutdown() }()
-	if !s.ReadyForConnections(10 * time.Second) {
-		t.Fatal("no NATS")
-	}
+	s := natstest.Start(t, server.Options{})
 	b, err := limit.NewBus(t.Context(), s.ClientURL(), []byte("a command"), []byte("a reply"))
 	must(t, err)
 	defer b.Close()

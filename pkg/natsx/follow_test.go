@@ -1,0 +1,69 @@
+package natsx_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sandbar-io/sandbar/pkg/contract"
+	"github.com/sandbar-io/sandbar/pkg/natsx"
+	"github.com/sandbar-io/sandbar/pkg/natsx/natstest"
+)
+
+// Whoever follows a bucket looks at it as soon as NATS is back, not with the next
+// look, which is an hour away here.
+func TestAFollowerLooksWhenNATSIsBack(t *testing.T) {
+	t.Parallel()
+	for name, turn := range map[string]struct {
+		away func(*testing.T, *natstest.Server, *natsx.Conn)
+		want string
+	}{
+		"the same server without the bucket": {func(t *testing.T, _ *natstest.Server, c *natsx.Conn) {
+			if err := c.JS.DeleteStream(t.Context(), contract.ViewStream); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.EnsureViews(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.ForceReconnect(); err != nil {
+				t.Fatal(err)
+			}
+		}, "the bucket was made anew"},
+		"another server": {func(_ *testing.T, s *natstest.Server, _ *natsx.Conn) { s.Stop(); s.Start() }, "the watch was at another server"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := natstest.Start(t, server.Options{})
+			c := connect(t, s.ClientURL())
+			if err := c.EnsureViews(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			loaded, ended := make(chan struct{}), make(chan error, 1)
+			f := natsx.Follower{
+				Bucket: contract.ViewBucket, CheckEvery: time.Hour, SilentAfter: time.Hour, Now: time.Now,
+				Begin: func(time.Time, uint64) {},
+				Take: func(e jetstream.KeyValueEntry) {
+					if e == nil {
+						close(loaded)
+					}
+				},
+				Away: func(err error) error { return err },
+			}
+			go func() { ended <- f.Run(ctx, c.JS) }()
+			select {
+			case <-loaded:
+			case err := <-ended:
+				t.Fatal(err)
+			}
+			turn.away(t, s, c)
+			if err := <-ended; err == nil || err.Error() != turn.want {
+				t.Errorf("it ends with %v, want %q", err, turn.want)
+			}
+		})
+	}
+}
