@@ -67,6 +67,7 @@ type Ticket struct {
 // End is what Kubernetes had to do with a command's end.
 type End int
 
+// The ends.
 const (
 	Elsewhere End = iota // nothing, or nobody knows: what it took says nothing
 	Done                 // it did all that was to be done
