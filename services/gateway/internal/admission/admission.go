@@ -17,7 +17,7 @@ type Limits struct {
 	PerTenant int  // under way at a time, of one tenant
 	Total     int  // under way at a time, of all
 	Waiting   int  // in the queue, of all
-	Fixed     bool // Total is taken for what Kubernetes works on at once; else that is found out, up to Total
+	Fixed     bool // Total go; else, where there are several tenants, as many as Kubernetes works on at once, up to Total
 }
 
 const (
@@ -35,11 +35,23 @@ type Gate struct {
 
 	mu      sync.Mutex
 	pace    *pace // nil: Total is what there is
+	paced   bool  // so many go as it says, for there are tenants to be fair to
+	last    caller
+	other   caller // the last one of another tenant than last
 	running int
 	waiting int
 	tenants map[string]*tenant // that have anything here
 	turns   list.List          // of *tenant: who may be admitted next, in this order
 }
+
+// caller is a tenant that has sent a command, and when.
+type caller struct {
+	tenant string
+	at     time.Time
+}
+
+// sharedFor is how long a tenant that sent a command is one to be fair to.
+const sharedFor = 10 * time.Minute
 
 // tenant is what a tenant has at the gate.
 type tenant struct {
@@ -88,6 +100,7 @@ func New(l Limits) *Gate {
 func (g *Gate) Join(name string, v sandbox.Verb) (*Ticket, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.called(name)
 	of := g.tenants[name]
 	if of == nil {
 		of = &tenant{name: name}
@@ -103,6 +116,20 @@ func (g *Gate) Join(name string, v sandbox.Verb) (*Ticket, error) {
 	g.turn(of)
 	g.admit()
 	return t, nil
+}
+
+// called notes who sends commands. A tenant that has Kubernetes to itself may fill
+// it: of what each takes longer then nothing is lost.
+func (g *Gate) called(name string) {
+	if name != g.last.tenant {
+		g.other = g.last
+	}
+	g.last = caller{name, time.Now()}
+	paced := g.pace != nil && g.other.tenant != "" && time.Since(g.other.at) < sharedFor
+	if paced && !g.paced {
+		g.pace.begin(g.running)
+	}
+	g.paced = paced
 }
 
 // room makes room in the queue for one more, where it does not go through at
@@ -143,7 +170,7 @@ func (g *Gate) free(t *tenant) bool {
 	switch {
 	case g.limits.Total > 0 && g.running >= g.limits.Total:
 		return false
-	case g.pace == nil || g.running < g.pace.places():
+	case !g.paced || g.running < g.pace.places():
 		return true
 	}
 	return t.running == 0 && !g.pace.probe && g.running < 2*g.pace.places()
@@ -174,7 +201,7 @@ func (g *Gate) admit() {
 		next.place, next.inside, next.went = nil, true, time.Now()
 		g.waiting--
 		g.running++
-		if g.pace != nil {
+		if g.paced {
 			g.pace.in(g.running)
 		}
 		t.running++
@@ -233,7 +260,7 @@ func (t *Ticket) leave() {
 	case t.inside:
 		t.inside = false
 		g.running--
-		if g.pace != nil {
+		if g.paced {
 			g.pace.out(t.verb, time.Since(t.went), t.end, g.running)
 		}
 		t.of.running--
@@ -251,7 +278,7 @@ func (t *Ticket) GiveUp(why Reason) error {
 	if t.err != nil {
 		return t.err // it was counted
 	}
-	own := !g.below(t.of) || g.pace != nil && 2*t.of.running > g.running
+	own := !g.below(t.of) || g.paced && 2*t.of.running > g.running
 	t.leave()
 	g.counts.refuse(why)
 	if own {

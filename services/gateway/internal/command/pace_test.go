@@ -79,6 +79,9 @@ func TestHowItEndedDecidesHowManyGo(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(s.Close)
+			another := start("another")
+			another.Tenant = "another" // to be fair to
+			_, _ = s.Do(t.Context(), another, command.Origin{})
 			defer flood(t.Context(), s, 2*first)()
 			lasts := time.After(3 * time.Second)
 			if tt.fewer {
