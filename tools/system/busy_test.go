@@ -5,16 +5,21 @@ package system_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	flowcontrolv1 "k8s.io/api/flowcontrol/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/sandbar-io/sandbar/tools/conformance/client"
 	"github.com/sandbar-io/sandbar/tools/devstack/stack"
@@ -22,7 +27,8 @@ import (
 
 // noTime makes the API server refuse all that the provisioners ask, with 429, as one
 // does that has too much to do. It returns how many requests were refused so far, and
-// what ends it.
+// what ends it. A level without a share lets one request through as long as there is
+// no other; so there is one, which does not end.
 func (r *rig) noTime(t *testing.T) (refused func() int, end func()) {
 	t.Helper()
 	ctx, api, name := t.Context(), bed.kube.FlowcontrolV1(), r.SystemNamespace
@@ -62,6 +68,8 @@ func (r *rig) noTime(t *testing.T) (refused func() int, end func()) {
 	if _, err := api.FlowSchemas().Create(ctx, flow, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
+	stop := r.askSlowly(t)
+	t.Cleanup(stop)
 	refused = func() int {
 		raw, err := bed.kube.RESTClient().Get().AbsPath("/metrics").DoRaw(ctx)
 		if err != nil {
@@ -78,7 +86,42 @@ func (r *rig) noTime(t *testing.T) (refused func() int, end func()) {
 		}
 		return int(n)
 	}
-	return refused, func() { remove(ctx) }
+	return refused, func() { stop(); remove(ctx) }
+}
+
+// askSlowly sends a request as the provisioner whose body comes to no end until stop.
+// The API server ends it after a minute by itself.
+func (r *rig) askSlowly(t *testing.T) (stop func()) {
+	t.Helper()
+	cfg, err := clientcmd.BuildConfigFromFlags("", filepath.Join(r.Dir, "provisioner.kubeconfig"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	caller, err := rest.HTTPClientFor(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, more := io.Pipe()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, cfg.Host+"/api/v1/namespaces/"+r.SandboxNamespace+"/secrets", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if resp, err := caller.Do(req); err == nil { // or it was stopped
+			_ = resp.Body.Close()
+		}
+	}()
+	if _, err := more.Write([]byte("{")); err != nil {
+		t.Fatal(err)
+	}
+	return sync.OnceFunc(func() {
+		_ = more.CloseWithError(context.Canceled)
+		<-ended
+		caller.CloseIdleConnections()
+	})
 }
 
 // TestKubernetesHasNoTime: a real API server answers 429. Changes are refused within
