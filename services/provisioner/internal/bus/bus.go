@@ -121,7 +121,8 @@ func (b *Bus) next(ctx context.Context, cons jetstream.Consumer) error {
 	asked := time.Now()
 	standing, cancel := context.WithTimeout(ctx, fetchWait)
 	defer cancel()
-	// The library leaves a subscription behind for each request that it cannot send.
+	// The library leaves a subscription behind for each request that it cannot send. It
+	// still does for one whose connection goes between this look and the request.
 	if !b.conn.IsConnected() {
 		return fmt.Errorf("fetch: %w", nats.ErrDisconnected)
 	}

@@ -78,7 +78,7 @@ func TestAFenceShowsThatTheQueueIsOlder(t *testing.T) {
 			if got := w.reply(w.sendCommand(c)); got.Code != code {
 				t.Errorf("behind its fence it was told %+v", got)
 			}
-			w.until("the queue is above the fence", func() bool { return w.last() > fence.Load() })
+			w.until("the next of the queue is above the fence", func() bool { return w.last() >= fence.Load() })
 			c.ID = w.id()
 			if got := w.reply(w.sendCommand(c)); got.View == nil {
 				t.Errorf("above its fence it was told %+v", got)

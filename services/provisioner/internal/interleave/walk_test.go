@@ -325,7 +325,7 @@ func (k *walk) ask(verb sandbox.Verb, gw int) error {
 	c := sandbox.Command{Verb: verb, Deadline: k.now.Add(8 * time.Second), RuntimeID: k.clientID}
 	if verb == sandbox.Start {
 		c.RuntimeID = ""
-		c.Fresh = len(k.ops)%2 == 0 // whether that is so or not
+		c.Fresh = (uint64(len(k.ops))+k.seed)%2 == 0 // whether that is so or not
 		c.Spec = &sandbox.Spec{Image: fmt.Sprintf("registry.test/image:%d", len(k.ops)+1), ResourceFactor: 1}
 	}
 	if k.limited && (verb == sandbox.Start || verb == sandbox.Resume) {
