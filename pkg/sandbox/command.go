@@ -24,7 +24,8 @@ var Verbs = []Verb{Start, Pause, Resume, Stop, Reconcile, Purge}
 const LongestAttempt = 20 * time.Second
 
 // FirstShown is how long the watcher leaves a new record to the provisioner that made
-// it, some ten times what making its first view takes: so long nobody else shows it.
+// it, some ten times what making its first view takes: so long, and as far as their
+// clocks agree, it does not show it.
 const FirstShown = time.Second
 
 // Command is one wish about one session.

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/uuid"
 )
@@ -50,6 +51,7 @@ const logLength = 1 << 17
 // collection is all of one resource, in all namespaces.
 type collection struct {
 	objects map[types.NamespacedName]*entry
+	labels  map[string]map[types.NamespacedName]*entry // by label=value
 	log     []event
 	trimmed uint64        // version of the newest event that is not in the log any more
 	changed chan struct{} // closed by the next change
@@ -68,7 +70,7 @@ func newStore() *store {
 	// Versions are never small, as those of a cluster that has lived.
 	s := &store{version: 1000, collections: map[string]*collection{}, pages: map[string]page{}}
 	for name := range resources {
-		s.collections[name] = &collection{objects: map[types.NamespacedName]*entry{}, changed: make(chan struct{})}
+		s.collections[name] = &collection{objects: map[types.NamespacedName]*entry{}, labels: map[string]map[types.NamespacedName]*entry{}, changed: make(chan struct{})}
 	}
 	return s
 }
@@ -115,7 +117,15 @@ func (s *store) update(resource string, key types.NamespacedName, change func(ob
 // put stores a version and tells of it. The lock is held.
 func (s *store) put(c *collection, old *entry, o object) *entry {
 	next := s.next(o)
+	c.drop(old)
 	c.objects[next.key()] = next
+	for k, v := range next.GetLabels() {
+		pair := k + "=" + v
+		if c.labels[pair] == nil {
+			c.labels[pair] = map[types.NamespacedName]*entry{}
+		}
+		c.labels[pair][next.key()] = next
+	}
 	c.tell(event{old: old, next: next, rv: next.rv})
 	return next
 }
@@ -141,9 +151,43 @@ func (s *store) remove(resource string, key types.NamespacedName, pre *metav1.Pr
 	}
 	// The last version carries the version of the deletion, as etcd's does.
 	last := s.next(old.DeepCopyObject().(object))
-	delete(c.objects, key)
+	c.drop(old)
 	c.tell(event{old: last, rv: last.rv})
 	return old, nil
+}
+
+// drop takes a version out, nil: none.
+func (c *collection) drop(e *entry) {
+	if e == nil {
+		return
+	}
+	delete(c.objects, e.key())
+	for k, v := range e.GetLabels() {
+		pair := k + "=" + v
+		if delete(c.labels[pair], e.key()); len(c.labels[pair]) == 0 {
+			delete(c.labels, pair)
+		}
+	}
+}
+
+// near is a small part of all in which everything is that a selector selects. The
+// real server has no such index: it looks at all of a namespace.
+func (c *collection) near(sel labels.Selector) map[types.NamespacedName]*entry {
+	few := c.objects
+	if needs, selectable := sel.Requirements(); selectable {
+		for _, r := range needs {
+			values := r.Values()
+			if op := r.Operator(); op != selection.Equals && op != selection.DoubleEquals && (op != selection.In || len(values) != 1) {
+				continue
+			}
+			for value := range values {
+				if some := c.labels[r.Key()+"="+value]; len(some) < len(few) {
+					few = some
+				}
+			}
+		}
+	}
+	return few
 }
 
 func (c *collection) tell(e event) {
@@ -169,7 +213,7 @@ func (s *store) get(resource string, key types.NamespacedName) (*entry, error) {
 // list is a snapshot, by name, and its version.
 func (s *store) list(resource, namespace string, sel labels.Selector) ([]*entry, uint64) {
 	s.mu.Lock()
-	all, version := slices.Collect(maps.Values(s.collections[resource].objects)), s.version
+	all, version := slices.Collect(maps.Values(s.collections[resource].near(sel))), s.version
 	s.mu.Unlock()
 	all = slices.DeleteFunc(all, func(e *entry) bool { return !selects(e, namespace, sel) })
 	slices.SortFunc(all, func(a, b *entry) int {

@@ -237,6 +237,21 @@ func (t *Ticket) Ready() <-chan struct{} { return t.ready }
 // Err says, after Ready, why it may not go; nil: it may.
 func (t *Ticket) Err() error { return t.err }
 
+// ended tells the pace of a command's end. A probe that begins by it is not waited for
+// longer than probeLasts.
+func (g *Gate) ended(t *Ticket) {
+	probed := g.pace.probe
+	g.pace.out(t.verb, time.Since(t.went), t.end, g.running)
+	if !probed && g.pace.probe {
+		time.AfterFunc(probeLasts, func() {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			g.pace.giveUp(g.running)
+			g.admit()
+		})
+	}
+}
+
 // Note says how the command ended, before Leave.
 func (t *Ticket) Note(e End) {
 	t.gate.mu.Lock()
@@ -261,7 +276,7 @@ func (t *Ticket) leave() {
 		t.inside = false
 		g.running--
 		if g.paced {
-			g.pace.out(t.verb, time.Since(t.went), t.end, g.running)
+			g.ended(t)
 		}
 		t.of.running--
 		g.turn(t.of)

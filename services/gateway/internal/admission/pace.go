@@ -24,11 +24,17 @@ const (
 	probing = 4                      // commands in one that measures
 	known   = 2                      // of a verb, for a measure of it
 
+	// probeLasts bounds how long all wait for one that is slow for a reason of its own.
+	probeLasts = 2 * time.Second
+
 	// slot is for how long a measure is believed while many are under way. It begins
-	// with the wall clock's, so that all gateways measure at the same time: none takes
-	// what another's commands cost for its own.
+	// with the wall clock's minute, so that all gateways measure at about the same time:
+	// none takes what another's commands cost for its own.
 	slot = time.Minute
 )
+
+// sameSlot reports whether a time lies in the slot of now.
+func sameSlot(t time.Time) bool { return t.Truncate(slot).Equal(time.Now().Truncate(slot)) }
 
 // pace says how many commands may be under way before Kubernetes gets slower by
 // it: where it works on fewer at once, each takes longer and none comes earlier,
@@ -42,7 +48,8 @@ type pace struct {
 	now  float64 // the number, 1 at least
 	calm bool    // it was never too many: it may double
 
-	probe bool // one at a time, to measure
+	probe bool      // one at a time, to measure
+	tried time.Time // when the last probe began
 	alone map[sandbox.Verb]measure
 
 	// The window.
@@ -59,8 +66,6 @@ type measure struct {
 	took time.Duration
 	at   time.Time
 }
-
-func (m measure) fresh() bool { return m.at.Truncate(slot).Equal(time.Now().Truncate(slot)) }
 
 func newPace(most int) *pace {
 	return &pace{
@@ -98,21 +103,35 @@ func (p *pace) out(v sandbox.Verb, took time.Duration, e End, running int) {
 	}
 	switch e {
 	case Elsewhere:
-		return
+		if !p.probe { // that must end, even if nothing is to be learned
+			return
+		}
 	case Choked:
 		p.choked++
 	case Done:
 		p.seen[v] = append(p.seen[v], took)
 	}
 	p.samples++
-	least := enough
+	over := p.samples >= enough && time.Since(p.began) >= window || !sameSlot(p.began)
 	if p.probe {
-		least = probing
+		over = p.samples >= probing
 	}
-	if p.samples >= least && (p.probe || time.Since(p.began) >= window) {
+	if over {
 		p.decide()
 		p.begin(running)
 	}
+}
+
+// giveUp ends a probe that lasts too long, with what it has measured.
+func (p *pace) giveUp(running int) {
+	if !p.probe || time.Since(p.tried) < probeLasts {
+		return // that one is over
+	}
+	if p.peak > 1 {
+		clear(p.seen) // they were not alone
+	}
+	p.decide()
+	p.begin(running)
 }
 
 func (p *pace) begin(running int) {
@@ -122,14 +141,15 @@ func (p *pace) begin(running int) {
 
 // decide ends a window.
 func (p *pace) decide() {
-	slow, sure := p.slowness()
+	slow, measured, fresh := p.slowness()
 	p.measure()
 	switch {
 	case p.probe:
 		p.probe = false
-	case !p.reached && (slow < hard || p.peak <= 1): // too few to tell
-	case !sure:
-		p.probe = true
+	case !p.reached && (!fresh || slow < hard || p.peak <= 1): // too few to tell
+	case !fresh && !sameSlot(p.tried):
+		p.probe, p.tried = true, time.Now()
+	case !measured:
 	case slow > hard:
 		p.calm = false
 		p.now = max(1, min(p.now, float64(p.peak))*max(.5, aim/slow))
@@ -140,25 +160,33 @@ func (p *pace) decide() {
 	}
 }
 
-// slowness is the median of the window's. It is not sure where most are of verbs
-// that have no fresh measure.
-func (p *pace) slowness() (slow float64, sure bool) {
+// slowness is the median of the window's commands of whose verb it is known what one
+// takes alone. It says whether these are most, and whether most are of verbs that were
+// measured in this slot.
+func (p *pace) slowness() (slow float64, measured, fresh bool) {
 	all := slices.Repeat([]float64{choked}, p.choked)
+	young := p.choked
 	for v, seen := range p.seen {
-		if m := p.alone[v]; m.fresh() {
-			for _, took := range seen {
-				all = append(all, float64(took)/float64(m.took))
-			}
+		m, ok := p.alone[v]
+		if !ok {
+			continue
+		}
+		if sameSlot(m.at) {
+			young += len(seen)
+		}
+		for _, took := range seen {
+			all = append(all, float64(took)/float64(m.took))
 		}
 	}
 	if len(all) == 0 {
-		return 1, false
+		return 1, false, false
 	}
-	return median(all), 2*len(all) >= p.samples
+	return median(all), 2*len(all) >= p.samples, 2*young >= p.samples
 }
 
-// measure learns what verbs take alone: by a probe, and else where it is less than
-// what was known, or one alone happened to be under way and nothing is known yet.
+// measure learns what verbs take alone: by a probe, and else where many took clearly
+// less than what was known, or one alone happened to be under way and nothing is known
+// yet. The least of many windows would only tell how much they scatter.
 func (p *pace) measure() {
 	for v, seen := range p.seen {
 		if len(seen) < known {
@@ -171,7 +199,7 @@ func (p *pace) measure() {
 			p.alone[v] = measure{took: (m.took + took) / 2, at: time.Now()}
 		case p.probe:
 			p.alone[v] = measure{took: took, at: time.Now()}
-		case ok && took < m.took, !ok && p.peak <= 1:
+		case ok && len(seen) >= enough && float64(took)*easy < float64(m.took), !ok && p.peak <= 1:
 			p.alone[v] = measure{took: took, at: m.at}
 		}
 	}

@@ -2,6 +2,7 @@ package admission_test
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -253,6 +254,123 @@ func TestATenantAloneIsNotHeldBack(t *testing.T) {
 			t.Errorf("%d are under way of one tenant alone again", n)
 		}
 	})
+}
+
+// probed is a gate at which one goes at a time, to measure.
+func probed(t *testing.T) *admission.Gate {
+	t.Helper()
+	g := admission.New(admission.Limits{PerTenant: 32, Total: 64, Waiting: 512})
+	join(t, g, "another").Leave()
+	var all sync.WaitGroup
+	for range 8 { // as many as go at first, twice: more would like to
+		all.Go(func() {
+			for range 2 {
+				ticket := join(t, g, "a")
+				<-ticket.Ready()
+				<-time.After(300 * time.Millisecond)
+				ticket.Note(admission.Done)
+				ticket.Leave()
+			}
+		})
+	}
+	all.Wait()
+	first, second := join(t, g, "a"), join(t, g, "a")
+	if !in(first) || ready(second) {
+		t.Fatal("it is not one at a time")
+	}
+	first.Leave()
+	second.Leave()
+	return g
+}
+
+// A moment in which one goes at a time is over soon, though nothing that goes says how
+// long it takes, and though one does not end.
+func TestAMeasureEnds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := probed(t)
+		for range 2 { // beside the two before
+			join(t, g, "a").Leave()
+		}
+		first, second := join(t, g, "a"), join(t, g, "a")
+		if !in(first) || !in(second) {
+			t.Error("one at a time goes after four that told nothing")
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		g := probed(t)
+		hangs, next := join(t, g, "a"), join(t, g, "a")
+		<-time.After(3 * time.Second)
+		if !in(hangs) || !in(next) {
+			t.Error("one that does not end is waited for")
+		}
+	})
+}
+
+// Whatever ends how and when, no bound is passed, no place is lost, and nobody waits
+// for ever.
+func TestWalkPaced(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(50) {
+		synctest.Test(t, func(t *testing.T) {
+			rnd := rand.New(rand.NewPCG(seed, 11))
+			l := admission.Limits{PerTenant: 1 + rnd.IntN(8), Total: 1 + rnd.IntN(16), Waiting: 40}
+			g := admission.New(l)
+			var waiting, running []place
+			settle := func() {
+				still := waiting[:0:0]
+				for _, p := range waiting {
+					switch {
+					case in(p.Ticket):
+						running = append(running, p)
+					case ready(p.Ticket): // pushed out
+						p.Leave()
+					default:
+						still = append(still, p)
+					}
+				}
+				waiting = still
+				if len(running) > l.Total {
+					t.Fatalf("seed %d: %d are under way, of %+v", seed, len(running), l)
+				}
+				for tenant, n := range count(running) {
+					if n > l.PerTenant {
+						t.Fatalf("seed %d: %d of %s are under way, of %+v", seed, n, tenant, l)
+					}
+				}
+			}
+			end := func() {
+				i := rnd.IntN(len(running))
+				running[i].Note([]admission.End{admission.Elsewhere, admission.Done, admission.Done, admission.Choked}[rnd.IntN(4)])
+				running[i].Leave()
+				running = append(running[:i], running[i+1:]...)
+			}
+			for range 2000 {
+				switch n := rnd.IntN(10); {
+				case n < 5:
+					tenant := fmt.Sprint(rnd.IntN(3) * rnd.IntN(2))
+					if ticket, err := g.Join(tenant, sandbox.Verbs[rnd.IntN(4)]); err == nil {
+						waiting = append(waiting, place{ticket, tenant})
+					}
+				case n < 9 && len(running) > 0:
+					end()
+				default:
+					<-time.After(time.Duration(rnd.IntN(int(time.Second))))
+				}
+				settle()
+			}
+			for len(running)+len(waiting) > 0 {
+				if len(running) == 0 {
+					t.Fatalf("seed %d: nothing is under way, and %d wait", seed, len(waiting))
+				}
+				end()
+				settle()
+			}
+			if !in(join(t, g, "fresh")) {
+				t.Errorf("seed %d: a place is lost", seed)
+			}
+		})
+	}
 }
 
 // A flood that is over says nothing of later: a burst after a quiet while goes at

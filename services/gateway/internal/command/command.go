@@ -102,6 +102,7 @@ func (s *Sender) Do(ctx context.Context, c sandbox.Command, from Origin) (*sandb
 	v, err := s.once(ctx, place, c, from, deadline)
 	again := c.Verb == sandbox.Start || c.Verb == sandbox.Resume
 	if again && sandbox.CodeOf(err) == sandbox.CodeOvertaken && time.Now().Before(deadline) {
+		c.Fresh = false // there is one now
 		return s.once(ctx, place, c, from, deadline)
 	}
 	return v, err

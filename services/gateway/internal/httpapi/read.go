@@ -127,7 +127,7 @@ func (a *api) sessions(tenant string, ids []string) (out batch, certain bool) {
 func splitIDs(values []string) []string {
 	var ids []string
 	for _, value := range values {
-		ids = slices.Grow(ids, 1+strings.Count(value, ","))
+		ids = slices.Grow(ids, min(maxBatch, strings.Count(value, ","))+1)
 		for id := range strings.SplitSeq(value, ",") {
 			if id != "" {
 				ids = append(ids, id)

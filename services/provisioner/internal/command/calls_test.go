@@ -25,10 +25,10 @@ func TestCallsOfACommand(t *testing.T) {
 		free    int // the key has no limits
 		limited int
 	}{
-		{none, sandbox.Start, true, 4, 6},
+		{none, sandbox.Start, true, 4, 7},
 		{none, sandbox.Start, false, 5, 7},
 		{running, sandbox.Start, false, 6, 7},
-		{running, sandbox.Start, true, 7, 12}, // its sender was wrong
+		{running, sandbox.Start, true, 7, 7}, // its sender was wrong
 		{running, sandbox.Pause, false, 8, 10},
 		{paused, sandbox.Resume, false, 7, 9},
 		{running, sandbox.Stop, false, 9, 11},

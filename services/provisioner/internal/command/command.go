@@ -94,8 +94,8 @@ func (r *Runner) Run(ctx context.Context, c sandbox.Command, seq uint64) (Outcom
 	for round := range rounds {
 		// A session that its sender knows nothing of is new as a rule, and is not looked
 		// for: where it is not, the write of its record tells, as it does where another
-		// worker was faster.
-		guess := round == 0 && c.Verb == sandbox.Start && c.Fresh
+		// worker was faster. A key with limits is charged before that, and not for a guess.
+		guess := round == 0 && c.Verb == sandbox.Start && c.Fresh && c.Limits == nil
 		var rec *sandbox.Record
 		var err error
 		if !guess {
@@ -105,8 +105,11 @@ func (r *Runner) Run(ctx context.Context, c sandbox.Command, seq uint64) (Outcom
 			return Outcome{}, r.end(ctx, c, claim, err)
 		}
 		out, err := r.once(ctx, rec, c, claim)
-		refused := err == nil && out.Err != nil && !claim.wrote
-		if errors.Is(err, cluster.ErrMoved) || guess && refused {
+		if guess && err == nil && out.Err != nil && !claim.wrote { // nothing was touched
+			claim.touched = false
+			continue
+		}
+		if errors.Is(err, cluster.ErrMoved) {
 			continue
 		}
 		if rec != nil && rec.Fence > seq {
