@@ -107,6 +107,16 @@ var readerBugs = []bug{
 		[]catch{unit(gateway, "internal/command", "TestAcknowledgementLost")},
 	},
 	{
+		"flood-fills-kubernetes", "as many commands go as are allowed, however slow Kubernetes gets by them",
+		change("services/gateway/internal/admission/admission.go", "	case !g.paced || g.running < g.pace.places():\n", "	case g.pace == nil || g.pace != nil:\n"),
+		[]catch{unit(gateway, "internal/admission", "TestFloodWhereKubernetesIsTheLimit", "TestATenantAloneIsNotHeldBack")},
+	},
+	{
+		"fresh-is-believed", "a start whose gateway knows of no sandbox is refused where there is one",
+		change("services/provisioner/internal/command/command.go", "		if guess && err == nil && out.Err != nil && !claim.wrote {", "		if false {"),
+		[]catch{unit(provisioner, "internal/command", "TestAFreshSessionThatIsThere")},
+	},
+	{
 		"another-tenants-runtime", "a runtime id opens another tenant's sandbox",
 		change("services/gateway/internal/httpapi/read.go", "if v == nil || v.Tenant != c.key.Tenant {", "if v == nil {"),
 		[]catch{unit(gateway, "internal/httpapi", "TestExistence")},
