@@ -32,12 +32,12 @@ type Config struct {
 	ResumeActive  int    `env:"RESUME_ACTIVE" envDefault:"200"` // answers a resume of what runs
 
 	// Commands under way at a time, of one tenant and in all (0: not bounded),
-	// how many wait, and whether as many go where Kubernetes gets slower by it; see
-	// internal/admission.
+	// how many wait, and whether fewer go where several tenants share a Kubernetes that
+	// gets slower by more; see internal/admission.
 	PerTenant int  `env:"COMMANDS_PER_TENANT" envDefault:"32"`
 	InFlight  int  `env:"COMMANDS_IN_FLIGHT" envDefault:"64"`
 	Waiting   int  `env:"COMMANDS_WAITING" envDefault:"512"`
-	Fixed     bool `env:"COMMANDS_FIXED" envDefault:"false"`
+	Paced     bool `env:"COMMANDS_PACED" envDefault:"false"`
 
 	RegistryPrefix  string `env:"REGISTRY_PREFIX"`
 	DefaultImage    string `env:"DEFAULT_IMAGE"`             // where a start names none

@@ -100,7 +100,7 @@ func New(cfg Config, log *zap.Logger) (_ *Gateway, err error) {
 		return nil, err
 	}
 	g.follower = views.NewFollower(g.conn.JS, sealer.Open, log)
-	g.gate = admission.New(admission.Limits{PerTenant: cfg.PerTenant, Total: cfg.InFlight, Waiting: cfg.Waiting, Fixed: cfg.Fixed})
+	g.gate = admission.New(admission.Limits{PerTenant: cfg.PerTenant, Total: cfg.InFlight, Waiting: cfg.Waiting, Paced: cfg.Paced})
 	g.sender, err = command.New(g.conn, g.follower, sealer, g.presence.Present, g.gate, log, command.DefaultTiming)
 	if err != nil {
 		return nil, err

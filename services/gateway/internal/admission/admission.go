@@ -1,6 +1,6 @@
 // Package admission lets commands go on their way: so many of one tenant and so
-// many of all at a time, and no more than Kubernetes works on without getting
-// slower. What must wait stands in a queue of its tenant, and the tenants take
+// many of all at a time, and if that is wanted no more than Kubernetes works on
+// without getting slower. What must wait stands in a queue of its tenant, and the tenants take
 // turns, so that one tenant's flood is before its own requests only.
 package admission
 
@@ -17,7 +17,7 @@ type Limits struct {
 	PerTenant int  // under way at a time, of one tenant
 	Total     int  // under way at a time, of all
 	Waiting   int  // in the queue, of all
-	Fixed     bool // Total go; else, where there are several tenants, as many as Kubernetes works on at once, up to Total
+	Paced     bool // where there are several tenants no more go than Kubernetes works on at once
 }
 
 const (
@@ -89,7 +89,7 @@ const (
 // New returns a gate.
 func New(l Limits) *Gate {
 	g := &Gate{limits: l, counts: newCounts(), tenants: map[string]*tenant{}}
-	if l.Total > 0 && !l.Fixed {
+	if l.Total > 0 && l.Paced {
 		g.pace = newPace(l.Total)
 	}
 	return g

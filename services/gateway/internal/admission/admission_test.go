@@ -49,7 +49,7 @@ func TestNotBounded(t *testing.T) {
 // Each tenant's own come in their order, and the tenants take turns.
 func TestTurns(t *testing.T) {
 	t.Parallel()
-	g := admission.New(admission.Limits{Total: 1, Waiting: 100, Fixed: true})
+	g := admission.New(admission.Limits{Total: 1, Waiting: 100})
 	running := join(t, g, "a")
 	var queue []*admission.Ticket
 	for _, tenant := range []string{"a", "a", "a", "b", "b", "c"} {
@@ -85,13 +85,13 @@ func TestBounds(t *testing.T) {
 		last   sandbox.Code
 		pushed int // whose place is taken by the last; -1: nobody's
 	}{
-		"its own queue":                {admission.Limits{PerTenant: 1, Total: 9, Waiting: 99, Fixed: true}, "aaaaaa", tenantFull, -1},
-		"another's is no matter":       {admission.Limits{PerTenant: 1, Total: 9, Waiting: 99, Fixed: true}, "aaaaabb", "", -1},
-		"the whole, by the longest":    {admission.Limits{PerTenant: 9, Total: 1, Waiting: 3, Fixed: true}, "aaaaa", allFull, -1},
-		"the whole, by another":        {admission.Limits{PerTenant: 9, Total: 1, Waiting: 3, Fixed: true}, "aaaab", "", 3},
-		"the whole, it would be equal": {admission.Limits{PerTenant: 9, Total: 1, Waiting: 2, Fixed: true}, "aabb", allFull, -1},
-		"the whole, a late one":        {admission.Limits{PerTenant: 9, Total: 1, Waiting: 4, Fixed: true}, "aaaabc", "", 3},
-		"none waits":                   {admission.Limits{PerTenant: 1, Total: 2, Fixed: true}, "aba", allFull, -1},
+		"its own queue":                {admission.Limits{PerTenant: 1, Total: 9, Waiting: 99}, "aaaaaa", tenantFull, -1},
+		"another's is no matter":       {admission.Limits{PerTenant: 1, Total: 9, Waiting: 99}, "aaaaabb", "", -1},
+		"the whole, by the longest":    {admission.Limits{PerTenant: 9, Total: 1, Waiting: 3}, "aaaaa", allFull, -1},
+		"the whole, by another":        {admission.Limits{PerTenant: 9, Total: 1, Waiting: 3}, "aaaab", "", 3},
+		"the whole, it would be equal": {admission.Limits{PerTenant: 9, Total: 1, Waiting: 2}, "aabb", allFull, -1},
+		"the whole, a late one":        {admission.Limits{PerTenant: 9, Total: 1, Waiting: 4}, "aaaabc", "", 3},
+		"none waits":                   {admission.Limits{PerTenant: 1, Total: 2}, "aba", allFull, -1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -140,7 +140,7 @@ func refused(t *testing.T, err error) {
 
 func TestGiveUp(t *testing.T) {
 	t.Parallel()
-	g := admission.New(admission.Limits{PerTenant: 1, Total: 2, Waiting: 9, Fixed: true})
+	g := admission.New(admission.Limits{PerTenant: 1, Total: 2, Waiting: 9})
 	a, b := join(t, g, "a"), join(t, g, "b")
 	own, foreign, last := join(t, g, "a"), join(t, g, "c"), join(t, g, "c")
 	if err := own.GiveUp(admission.ReasonLate); sandbox.CodeOf(err) != sandbox.CodeRateLimited {
@@ -169,7 +169,7 @@ func TestWalk(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(200) {
 		rnd := rand.New(rand.NewPCG(seed, 7))
-		l := admission.Limits{PerTenant: 1 + rnd.IntN(4), Total: 1 + rnd.IntN(8), Waiting: rnd.IntN(12), Fixed: true}
+		l := admission.Limits{PerTenant: 1 + rnd.IntN(4), Total: 1 + rnd.IntN(8), Waiting: rnd.IntN(12)}
 		g := admission.New(l)
 		var waiting, running []place
 		passed := map[string]map[string]int{} // for whom waits: how often each other was let in meanwhile

@@ -45,10 +45,10 @@ func TestFlood(t *testing.T) {
 		limits admission.Limits
 		most   time.Duration
 	}{
-		"a tenant may take half":      {admission.Limits{PerTenant: 8, Total: 16, Waiting: 64, Fixed: true}, 0},
-		"a tenant may take all":       {admission.Limits{PerTenant: 16, Total: 16, Waiting: 64, Fixed: true}, service},
-		"and the queue is full of it": {admission.Limits{PerTenant: 16, Total: 16, Waiting: 4, Fixed: true}, service},
-		"one place":                   {admission.Limits{PerTenant: 1, Total: 1, Waiting: 64, Fixed: true}, service},
+		"a tenant may take half":      {admission.Limits{PerTenant: 8, Total: 16, Waiting: 64}, 0},
+		"a tenant may take all":       {admission.Limits{PerTenant: 16, Total: 16, Waiting: 64}, service},
+		"and the queue is full of it": {admission.Limits{PerTenant: 16, Total: 16, Waiting: 4}, service},
+		"one place":                   {admission.Limits{PerTenant: 1, Total: 1, Waiting: 64}, service},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -82,7 +82,7 @@ func TestShares(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		const tenants, each, total = 10, 4, 8
-		g := admission.New(admission.Limits{PerTenant: each, Total: total, Waiting: 400, Fixed: true})
+		g := admission.New(admission.Limits{PerTenant: each, Total: total, Waiting: 400})
 		ctx, cancel := context.WithTimeout(t.Context(), lasts)
 		defer cancel()
 		var mu sync.Mutex

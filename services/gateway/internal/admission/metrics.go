@@ -54,7 +54,7 @@ func (g *Gate) Register(to prometheus.Registerer) {
 	}
 	to.MustRegister(g.counts.refused, g.counts.seconds,
 		gauge("sandbar_gateway_commands_in_flight", "Commands that were sent and not answered yet.", func() int { return g.running }),
-		gauge("sandbar_gateway_commands_places", "Commands that may be under way: COMMANDS_IN_FLIGHT, or fewer where several tenants share a Kubernetes that gets slower by more; 0: any number.", func() int {
+		gauge("sandbar_gateway_commands_places", "Commands that may be under way: COMMANDS_IN_FLIGHT, or fewer by COMMANDS_PACED; 0: any number.", func() int {
 			if !g.paced {
 				return g.limits.Total
 			}

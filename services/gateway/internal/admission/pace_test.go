@@ -157,9 +157,9 @@ var starts = work{sandbox.Start: 100 * time.Millisecond}
 // several.
 func TestFloodWhereKubernetesIsTheLimit(t *testing.T) {
 	t.Parallel()
-	adapting := admission.Limits{PerTenant: 32, Total: 64, Waiting: 512}
-	fixed := adapting
-	fixed.Fixed = true
+	paced := admission.Limits{PerTenant: 32, Total: 64, Waiting: 512, Paced: true}
+	fixed := paced
+	fixed.Paced = false
 	for name, tt := range map[string]struct {
 		limits   admission.Limits
 		gateways int
@@ -168,12 +168,12 @@ func TestFloodWhereKubernetesIsTheLimit(t *testing.T) {
 		within   bool // twice
 		rate     float64
 	}{
-		"it works on three at once":      {adapting, 1, 3, starts, true, 30},
-		"two gateways":                   {adapting, 2, 3, starts, true, 30},
-		"three gateways":                 {adapting, 3, 3, starts, true, 30},
-		"ten":                            {adapting, 1, 10, starts, true, 100},
-		"more than anybody sends":        {adapting, 2, 100, starts, true, 640},
-		"pauses take longer than starts": {adapting, 1, 5, work{sandbox.Start: 100 * time.Millisecond, sandbox.Pause: 250 * time.Millisecond}, true, 28.6},
+		"it works on three at once":      {paced, 1, 3, starts, true, 30},
+		"two gateways":                   {paced, 2, 3, starts, true, 30},
+		"three gateways":                 {paced, 3, 3, starts, true, 30},
+		"ten":                            {paced, 1, 10, starts, true, 100},
+		"more than anybody sends":        {paced, 2, 100, starts, true, 640},
+		"pauses take longer than starts": {paced, 1, 5, work{sandbox.Start: 100 * time.Millisecond, sandbox.Pause: 250 * time.Millisecond}, true, 28.6},
 		"a fixed number, by which the test may fail": {fixed, 1, 3, starts, false, 30},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -213,7 +213,7 @@ func TestPaceFollows(t *testing.T) {
 		ctx, end := context.WithCancel(t.Context())
 		defer end()
 		k := newKubernetes(ctx, 10)
-		gates := []*admission.Gate{admission.New(admission.Limits{PerTenant: 32, Total: 64, Waiting: 512})}
+		gates := []*admission.Gate{admission.New(admission.Limits{PerTenant: 32, Total: 64, Waiting: 512, Paced: true})}
 		quiet, stop := context.WithCancel(ctx)
 		var all sync.WaitGroup
 		defer all.Wait()
@@ -238,7 +238,7 @@ func TestATenantAloneIsNotHeldBack(t *testing.T) {
 		ctx, end := context.WithCancel(t.Context())
 		defer end()
 		k := newKubernetes(ctx, 3)
-		g := admission.New(admission.Limits{PerTenant: 32, Total: 64, Waiting: 512})
+		g := admission.New(admission.Limits{PerTenant: 32, Total: 64, Waiting: 512, Paced: true})
 		defer flood(ctx, []*admission.Gate{g}, k, starts)()
 		<-time.After(time.Minute)
 		if n := k.busy(); n != 32 {
@@ -259,7 +259,7 @@ func TestATenantAloneIsNotHeldBack(t *testing.T) {
 // probed is a gate at which one goes at a time, to measure.
 func probed(t *testing.T) *admission.Gate {
 	t.Helper()
-	g := admission.New(admission.Limits{PerTenant: 32, Total: 64, Waiting: 512})
+	g := admission.New(admission.Limits{PerTenant: 32, Total: 64, Waiting: 512, Paced: true})
 	join(t, g, "another").Leave()
 	var all sync.WaitGroup
 	for range 8 { // as many as go at first, twice: more would like to
@@ -314,7 +314,7 @@ func TestWalkPaced(t *testing.T) {
 	for seed := range uint64(50) {
 		synctest.Test(t, func(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(seed, 11))
-			l := admission.Limits{PerTenant: 1 + rnd.IntN(8), Total: 1 + rnd.IntN(16), Waiting: 40}
+			l := admission.Limits{PerTenant: 1 + rnd.IntN(8), Total: 1 + rnd.IntN(16), Waiting: 40, Paced: true}
 			g := admission.New(l)
 			var waiting, running []place
 			settle := func() {
@@ -381,7 +381,7 @@ func TestABurstAfterAQuietWhile(t *testing.T) {
 		ctx, end := context.WithCancel(t.Context())
 		defer end()
 		k := newKubernetes(ctx, 1)
-		g := admission.New(admission.Limits{PerTenant: 32, Total: 64, Waiting: 512})
+		g := admission.New(admission.Limits{PerTenant: 32, Total: 64, Waiting: 512, Paced: true})
 		stop := flood(ctx, []*admission.Gate{g}, k, starts)
 		<-time.After(time.Minute)
 		stop()

@@ -72,7 +72,7 @@ func TestHowItEndedDecidesHowManyGo(t *testing.T) {
 				<-time.After(20 * time.Millisecond) // long against what a busy machine adds
 				return tt.answer(t, d.command)
 			})
-			gate, metrics := admission.New(admission.Limits{Total: 4 * first, Waiting: 99}), prometheus.NewRegistry()
+			gate, metrics := admission.New(admission.Limits{Total: 4 * first, Waiting: 99, Paced: true}), prometheus.NewRegistry()
 			gate.Register(metrics)
 			s, err := command.New(connect(t, srv.ClientURL()), newMemory(), newSealer(t), always, gate, zap.NewNop(), fast)
 			if err != nil {

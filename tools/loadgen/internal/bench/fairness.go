@@ -39,15 +39,15 @@ var fairness = Benchmark{
 			return nil, fmt.Errorf("keys: %w", err)
 		}
 		var cases []figure.Case
-		for _, fixed := range []bool{false, true} {
-			c, err := flooded(ctx, e, state, key, fmt.Sprintf("fair-%t", fixed), "API_KEYS_FILE="+keys, fmt.Sprintf("COMMANDS_FIXED=%t", fixed))
+		for _, paced := range []bool{true, false} {
+			c, err := flooded(ctx, e, state, key, fmt.Sprintf("fair-%t", paced), "API_KEYS_FILE="+keys, fmt.Sprintf("COMMANDS_PACED=%t", paced))
 			if err != nil {
 				return cases, err
 			}
-			c.Name = "as many go as Kubernetes works on"
+			c.Name = "COMMANDS_PACED=true"
 			c.Bounds = []figure.Bound{{Value: figure.P99, AtMost: 2}}
-			if fixed {
-				c.Name, c.Bounds = "COMMANDS_FIXED=true, to compare", []figure.Bound{{Value: figure.P99}}
+			if !paced {
+				c.Name, c.Bounds = "COMMANDS_PACED=false, to compare", []figure.Bound{{Value: figure.P99}}
 			}
 			cases = append(cases, c)
 		}
