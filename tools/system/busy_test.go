@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -68,30 +69,31 @@ func (r *rig) noTime(t *testing.T) (refused func() int, end func()) {
 	if _, err := api.FlowSchemas().Create(ctx, flow, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	stop := r.askSlowly(t)
-	t.Cleanup(stop)
-	refused = func() int {
+	metric := func(of string) (n int) {
 		raw, err := bed.kube.RESTClient().Get().AbsPath("/metrics").DoRaw(ctx)
 		if err != nil {
 			t.Fatal(err)
 		}
-		counter := regexp.MustCompile(`(?m)^apiserver_flowcontrol_rejected_requests_total\{flow_schema="` + name + `".*\} (\S+)$`)
-		n := 0.0
-		for _, m := range counter.FindAllStringSubmatch(string(raw), -1) {
+		value := regexp.MustCompile(`(?m)^` + of + `\{flow_schema="` + name + `".*\} (\S+)$`)
+		for _, m := range value.FindAllStringSubmatch(string(raw), -1) {
 			v, err := strconv.ParseFloat(m[1], 64)
 			if err != nil {
 				t.Fatal(err)
 			}
-			n += v
+			n += int(v)
 		}
-		return int(n)
+		return n
 	}
+	stop := r.askSlowly(t, func() bool { return metric("apiserver_flowcontrol_current_executing_requests") > 0 })
+	t.Cleanup(stop)
+	refused = func() int { return metric("apiserver_flowcontrol_rejected_requests_total") }
 	return refused, func() { stop(); remove(ctx) }
 }
 
-// askSlowly sends a request as the provisioner whose body comes to no end until stop.
-// The API server ends it after a minute by itself.
-func (r *rig) askSlowly(t *testing.T) (stop func()) {
+// askSlowly keeps one request of the provisioner's under way whose body comes to no
+// end, until stop. The API server may have refused it, or ends it after a minute; then
+// it is sent anew. It returns once the server works on one.
+func (r *rig) askSlowly(t *testing.T, working func() bool) (stop func()) {
 	t.Helper()
 	cfg, err := clientcmd.BuildConfigFromFlags("", filepath.Join(r.Dir, "provisioner.kubeconfig"))
 	if err != nil {
@@ -101,27 +103,48 @@ func (r *rig) askSlowly(t *testing.T) (stop func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	body, more := io.Pipe()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, cfg.Host+"/api/v1/namespaces/"+r.SandboxNamespace+"/secrets", body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", "application/json")
+	ctx, cancel := context.WithCancel(t.Context())
+	url := cfg.Host + "/api/v1/namespaces/" + r.SandboxNamespace + "/secrets"
+	var sent atomic.Int64
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		if resp, err := caller.Do(req); err == nil { // or it was stopped
-			_ = resp.Body.Close()
+		for ctx.Err() == nil {
+			sent.Add(1)
+			ask(ctx, caller, url)
+			select {
+			case <-time.After(pollEvery):
+			case <-ctx.Done():
+			}
 		}
 	}()
-	if _, err := more.Write([]byte("{")); err != nil {
-		t.Fatal(err)
-	}
+	last, since := int64(-1), time.Now()
+	waitFor(t, "the API server works on it", func(context.Context) (string, bool) {
+		if n := sent.Load(); n != last || !working() {
+			last, since = n, time.Now()
+		}
+		return fmt.Sprintf("it was sent %d times", last), time.Since(since) > time.Second
+	})
 	return sync.OnceFunc(func() {
-		_ = more.CloseWithError(context.Canceled)
+		cancel()
 		<-ended
 		caller.CloseIdleConnections()
 	})
+}
+
+// ask sends a request that has no end, until it is answered or ctx ends.
+func ask(ctx context.Context, caller *http.Client, url string) {
+	body, more := io.Pipe()
+	defer more.Close()
+	go func() { _, _ = more.Write([]byte("{")) }() // or nobody reads it
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, body)
+	if err != nil {
+		return
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if resp, err := caller.Do(req); err == nil {
+		_ = resp.Body.Close()
+	}
 }
 
 // TestKubernetesHasNoTime: a real API server answers 429. Changes are refused within
