@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -135,7 +136,18 @@ func stopMany(t *testing.T, api client.API, sessions []string) {
 		}
 	}
 	begin := time.Now()
-	err = inParallel(manyWorkers, len(left), func(i int) error { return api.Stop(ctx, left[i].RuntimeID) })
+	// A stop lists what is left of its sandbox, which costs the API server a look at all
+	// of them; of 1,800 one or the other is answered "unknown" on two cores, and is told
+	// again. The stops that are measured are not.
+	var again atomic.Int64
+	err = inParallel(manyWorkers, len(left), func(i int) error {
+		err := api.Stop(ctx, left[i].RuntimeID)
+		if client.StatusOf(err) == http.StatusGatewayTimeout {
+			again.Add(1)
+			err = api.Stop(ctx, left[i].RuntimeID)
+		}
+		return err
+	})
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		err = fmt.Errorf("not within %s: %w", manyLimit, err)
 	}
@@ -143,5 +155,5 @@ func stopMany(t *testing.T, api client.API, sessions []string) {
 		t.Errorf("cleanup: %d stops: %v", len(left), err)
 		return
 	}
-	t.Logf("the other %d stopped in %s", len(left), time.Since(begin).Round(time.Second))
+	t.Logf("the other %d stopped in %s, %d of them told twice", len(left), time.Since(begin).Round(time.Second), again.Load())
 }
