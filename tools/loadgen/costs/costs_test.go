@@ -32,8 +32,8 @@ var costs = map[string]cost{
 	"start": {provisioner: 4.2, watcher: 0.2, views: 2.2, events: 2, messages: 12},
 	"ready": {views: 2, events: 1, messages: 8},
 	"read":  {},
-	// Records and pods are listed again, by pages and not one by one; nothing is
-	// written, for nothing is new.
+	// Records and pods are listed again, as the beginning of a watch or by pages, and not
+	// one by one; nothing is written, for nothing is new.
 	"listed again": {watcher: 0.1},
 	// The record, before and after; its patch; pods and volumes listed, the pod
 	// deleted, and both listed again.

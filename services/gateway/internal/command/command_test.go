@@ -208,3 +208,24 @@ func TestDoAtOnce(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// What overtook a start has made a sandbox, or ended one: the second attempt's session
+// is not called fresh.
+func TestWhatWasOvertakenIsNotFresh(t *testing.T) {
+	t.Parallel()
+	srv := startServer(t)
+	p := startProvisioner(t, srv.ClientURL(), func(n int, d delivery) *contract.Reply {
+		if n == 0 {
+			return refuse(d.command, sandbox.CodeOvertaken)
+		}
+		return accept(t, d.command, 1)
+	})
+	c := start("s")
+	c.Fresh = true
+	if _, err := newSender(t, connect(t, srv.ClientURL()), newMemory(), true).Do(t.Context(), c, command.Origin{}); err != nil {
+		t.Fatal(err)
+	}
+	if all := p.deliveries(); len(all) != 2 || !all[0].command.Fresh || all[1].command.Fresh {
+		t.Errorf("%+v", all)
+	}
+}
