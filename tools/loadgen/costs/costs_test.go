@@ -37,9 +37,9 @@ var costs = map[string]cost{
 	"listed again": {watcher: 0.1},
 	// The record, before and after; its patch; pods and volumes listed, the pod
 	// deleted, and both listed again.
-	"pause":  {provisioner: 8, watcher: 1, views: 2, events: 1, messages: 12},
+	"pause":  {provisioner: 6, watcher: 1, views: 2, events: 1, messages: 12},
 	"resume": {provisioner: 7, watcher: 1, views: 4, events: 3, messages: 20},
-	"stop":   {provisioner: 9, watcher: 1, views: 2, events: 1, messages: 12},
+	"stop":   {provisioner: 7, watcher: 1, views: 2, events: 1, messages: 12},
 }
 
 func TestCostsDoNotGrow(t *testing.T) {

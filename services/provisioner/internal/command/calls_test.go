@@ -29,9 +29,9 @@ func TestCallsOfACommand(t *testing.T) {
 		{none, sandbox.Start, false, 5, 7},
 		{running, sandbox.Start, false, 6, 7},
 		{running, sandbox.Start, true, 7, 7}, // its sender was wrong
-		{running, sandbox.Pause, false, 8, 10},
+		{running, sandbox.Pause, false, 6, 8},
 		{paused, sandbox.Resume, false, 7, 9},
-		{running, sandbox.Stop, false, 9, 11},
+		{running, sandbox.Stop, false, 7, 9},
 	} {
 		for _, limits := range []*sandbox.Limits{nil, {Key: "key", Sandboxes: 2}} {
 			t.Run(fmt.Sprint(tt.verb, " when ", tt.from, ", fresh ", tt.fresh, ", limits ", limits != nil), func(t *testing.T) {

@@ -173,45 +173,51 @@ func untilEnded(ctx context.Context, try func() error) error {
 	}
 }
 
-// clean deletes what the record does not want, and looks again until there is
-// nothing more to delete.
+// clean deletes what the record does not want. It looks once: whoever makes something
+// of an older generation after that look sees afterwards that the record has moved,
+// and cleans up itself (Follow).
 func (r *Runner) clean(ctx context.Context, rec *sandbox.Record) (observed, error) {
-	for {
-		pods, order, err := r.Cluster.Pods(ctx, rec.Name)
-		if err != nil {
-			return observed{}, err
-		}
-		objects, err := r.Cluster.Objects(ctx, rec.Name)
-		if err != nil {
-			return observed{}, err
-		}
-		out := observed{order: order}
-		deleted := false
-		for i := range pods {
-			p := &pods[i]
-			out.take(rec, p)
-			if p.Terminating || rec.Wants(p.RuntimeID, p.Incarnation) || !r.mayDelete(rec, p.RecordUID, p.Generation) {
-				continue
-			}
-			if err := failpoint.After(ctx, "provisioner/after-delete", r.Cluster.DeletePod(ctx, p)); err != nil {
-				return observed{}, err
-			}
-			deleted = true
-		}
-		for i := range objects {
-			o := &objects[i]
-			if o.Terminating || rec.WantsVolume(o.RuntimeID) || !r.mayDelete(rec, o.RecordUID, o.Generation) {
-				continue
-			}
-			if err := failpoint.After(ctx, "provisioner/after-delete", r.Cluster.DeleteObject(ctx, o)); err != nil {
-				return observed{}, err
-			}
-			deleted = true
-		}
-		if !deleted {
-			return out, nil
+	var pods []sandbox.Pod
+	var objects []sandbox.Object
+	var out observed
+	look, lctx := errgroup.WithContext(ctx)
+	look.Go(func() (err error) {
+		pods, out.order, err = r.Cluster.Pods(lctx, rec.Name)
+		return err
+	})
+	look.Go(func() (err error) {
+		objects, err = r.Cluster.Objects(lctx, rec.Name)
+		return err
+	})
+	if err := look.Wait(); err != nil {
+		return observed{}, err
+	}
+	remove, rctx := errgroup.WithContext(ctx)
+	deletes := func(how func() error) {
+		remove.Go(func() error { return failpoint.After(rctx, "provisioner/after-delete", how()) })
+	}
+	var ending []*sandbox.Pod
+	for i := range pods {
+		p := &pods[i]
+		out.take(rec, p)
+		if !p.Terminating && !rec.Wants(p.RuntimeID, p.Incarnation) && r.mayDelete(rec, p.RecordUID, p.Generation) {
+			deletes(func() error { return r.Cluster.DeletePod(rctx, p) })
+			ending = append(ending, p)
 		}
 	}
+	for i := range objects {
+		o := &objects[i]
+		if !o.Terminating && !rec.WantsVolume(o.RuntimeID) && r.mayDelete(rec, o.RecordUID, o.Generation) {
+			deletes(func() error { return r.Cluster.DeleteObject(rctx, o) })
+		}
+	}
+	if err := remove.Wait(); err != nil {
+		return observed{}, err
+	}
+	for _, p := range ending {
+		p.Terminating = true
+	}
+	return out, nil
 }
 
 // mayDelete: a slow worker must not delete what a newer generation made. Objects
