@@ -26,6 +26,7 @@ type Server struct {
 
 	mu       sync.Mutex
 	problems []string
+	calls    int // answers, and what was called again
 	answers  int
 	streamed int
 }
@@ -84,7 +85,7 @@ func (t *Text) UnmarshalJSON(raw []byte) error {
 }
 
 // Answers are how many steps of the script it has given, and how many of them as a
-// stream.
+// stream. A step whose result was lost, and that is called again, is one.
 func (s *Server) Answers() (all, streamed int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -134,17 +135,20 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		return
 	}
-	call, err := next(request)
+	call, again, err := next(request)
 	if err != nil {
 		s.note("%v", err)
 		call = finish("I cannot go on: " + err.Error())
 	}
 	s.mu.Lock()
-	s.answers++
-	if request.Stream {
+	s.calls++
+	if !again {
+		s.answers++
+	}
+	if request.Stream && !again {
 		s.streamed++
 	}
-	id := fmt.Sprintf("call_%d", s.answers)
+	id := fmt.Sprintf("call_%d", s.calls)
 	s.mu.Unlock()
 	if request.Stream {
 		err = stream(w, request.Model, id, call)
@@ -169,7 +173,7 @@ func finish(message string) Call {
 // step is one answer: what the result before it must hold, and the call, of the
 // task's number and what was found in that result.
 type step struct {
-	after *regexp.Regexp // nil: nothing was called before
+	after *regexp.Regexp // nil: the first, nothing was called before
 	call  func(n, found string) Call
 }
 
@@ -221,8 +225,9 @@ var tasks = map[string]func(sum string) []step{
 
 var asked = regexp.MustCompile(`(Squares below|Once more below|Digest of the word) (\d+)`)
 
-// next is the script: the last task, and the step by the results since.
-func next(r Request) (Call, error) {
+// next is the script: the last task, and the step by the results since. Again: the
+// step is not a new one.
+func next(r Request) (call Call, again bool, err error) {
 	for i := len(r.Messages) - 1; i >= 0; i-- {
 		m := r.Messages[i]
 		found := asked.FindStringSubmatch(string(m.Content))
@@ -230,11 +235,11 @@ func next(r Request) (Call, error) {
 			continue
 		}
 		if found[1] == "Once more below" && !remembers(r.Messages[:i], found[2]) {
-			return Call{}, fmt.Errorf("%q is asked in a conversation without its first half", found[0])
+			return Call{}, false, fmt.Errorf("%q is asked in a conversation without its first half", found[0])
 		}
 		return answer(r, found, r.Messages[i+1:])
 	}
-	return Call{}, fmt.Errorf("no task among %d messages", len(r.Messages))
+	return Call{}, false, fmt.Errorf("no task among %d messages", len(r.Messages))
 }
 
 // remembers reports whether the first task and its result stand in the messages.
@@ -247,31 +252,44 @@ func remembers(messages []Message, n string) bool {
 	return first && result
 }
 
-func answer(r Request, found []string, since []Message) (Call, error) {
+// lost is what the agent server's terminal says where it took the prompt that its
+// shell began with for the end of the command, as it may on a busy machine: the
+// command has run, and its output is not told. A model would run it again.
+var lost = regexp.MustCompile(`^\[Previous command outputs are truncated\.`)
+
+// maxRepeats bounds how often a task's commands are run again.
+const maxRepeats = 3
+
+// answer goes through the results since the task was asked, and calls what comes
+// after them: the next step, or the last one again where its result was lost.
+func answer(r Request, found []string, since []Message) (call Call, again bool, err error) {
 	steps := tasks[found[1]](Sum(found[2]))
-	done, last := 0, ""
+	done, repeats, result := 0, 0, ""
 	for _, m := range since {
-		if m.Role == "tool" {
-			done, last = done+1, string(m.Content)
+		if m.Role != "tool" {
+			continue
+		}
+		if done+1 >= len(steps) {
+			return Call{}, false, fmt.Errorf("%q is done, and asked for again", found[0])
+		}
+		after := steps[done+1].after
+		got := after.FindString(string(m.Content))
+		switch again = got == "" && lost.MatchString(string(m.Content)) && repeats < maxRepeats; {
+		case again:
+			repeats++
+		case got == "":
+			return Call{}, false, fmt.Errorf("%q, step %d: the tool said %.400q, want %s", found[0], done+1, m.Content, after)
+		default:
+			done, result = done+1, got
 		}
 	}
-	if done >= len(steps) {
-		return Call{}, fmt.Errorf("%q is done, and asked for again", found[0])
-	}
-	s, result := steps[done], ""
-	if s.after != nil {
-		result = s.after.FindString(last)
-	}
-	if s.after != nil && result == "" {
-		return Call{}, fmt.Errorf("%q, step %d: the tool said %.400q, want %s", found[0], done, last, s.after)
-	}
-	call := s.call(found[2], result)
+	call = steps[done].call(found[2], result)
 	for _, tool := range r.Tools {
 		if tool.Function.Name == call.Tool {
-			return call, nil
+			return call, again, nil
 		}
 	}
-	return Call{}, fmt.Errorf("%q, step %d: the agent has no tool %s", found[0], done, call.Tool)
+	return Call{}, false, fmt.Errorf("%q, step %d: the agent has no tool %s", found[0], done, call.Tool)
 }
 
 // Sum is the sum of the squares below a number.

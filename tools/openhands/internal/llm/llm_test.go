@@ -106,6 +106,36 @@ func TestTheScriptFollowsTheResults(t *testing.T) {
 	}
 }
 
+// What the agent server's terminal said on a busy machine, of a command that had run.
+const lost = "[Previous command outputs are truncated. Showing the last 1 lines of the output below.]\n\n" +
+	"[The command completed with exit code 0.]\n[Command finished with exit code 0]"
+
+func TestACommandIsRunAgainWhoseOutputWasLost(t *testing.T) {
+	t.Parallel()
+	model := &llm.Server{Key: "k"}
+	server := httptest.NewServer(model)
+	defer server.Close()
+	so := []object{message("user", "Squares below 4")}
+	for _, step := range []struct{ tool, result string }{
+		{"file_editor", "File created successfully"}, {"terminal", lost}, {"terminal", lost}, {"terminal", "squares: 14\n"}, {"file_editor", "1 squares: 14"}, {"finish", ""},
+	} {
+		if tool, arguments := ask(t, server.URL, false, so...); tool != step.tool {
+			t.Fatalf("after %d messages it calls %s %v, want %s", len(so), tool, arguments, step.tool)
+		}
+		so = append(so, message("assistant", ""), message("tool", step.result))
+	}
+	if all, _ := model.Answers(); all != 4 || len(model.Problems()) > 0 {
+		t.Errorf("%d answers, problems %q; want 4 and none", all, model.Problems())
+	}
+	always := []object{message("user", "Squares below 4"), message("tool", "created successfully")}
+	for range 4 {
+		always = append(always, message("tool", lost))
+	}
+	if tool, _ := ask(t, server.URL, false, always...); tool != "finish" || len(model.Problems()) != 1 {
+		t.Errorf("a terminal that never tells: it calls %s, problems %q", tool, model.Problems())
+	}
+}
+
 func TestWhatTheScriptDoesNotExpectIsAProblem(t *testing.T) {
 	t.Parallel()
 	for name, messages := range map[string][]object{
