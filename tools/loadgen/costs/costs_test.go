@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"strconv"
-	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -15,31 +14,36 @@ import (
 	"github.com/sandbar-io/sandbar/tools/internal/stubapi"
 )
 
-// cost is the most that one thing costs, for each sandbox. Events are exact. What
-// depends on who comes first, as whether provisioner or watcher writes a view, has
-// room for either.
+// cost is the most that one step costs, for each sandbox. Events and commands are
+// exact. What depends on who comes first, as whether provisioner or watcher writes a
+// view, has room for either.
 type cost struct {
 	provisioner float64 // calls to Kubernetes
 	watcher     float64 // calls to Kubernetes
-	views       float64 // written, by provisioner and watcher together
+	commands    float64 // each with its reply and its acknowledgement
 	events      float64
-	messages    float64 // of all kinds
+	views       float64 // written, by provisioner and watcher together
+	reads       float64 // of a view, or of a sandbox' last event, before it is written over
+	looks       float64 // at the bucket's end: one goes before each read, others are by the clock
 }
 
-// costs of one sandbox, whether there are a hundred or a thousand.
+// costs of one sandbox, however many there are.
 var costs = map[string]cost{
 	// Create of the record, of volume and pod, and the record again.
-	"start": {provisioner: 4.2, watcher: 0.2, views: 2.2, events: 2, messages: 12},
-	"ready": {views: 2, events: 1, messages: 8},
-	"read":  {},
+	"start": {provisioner: 4, watcher: 0.2, commands: 1, events: 2, views: 2, reads: 5, looks: 5.5},
+	"ready": {events: 1, views: 1.5, reads: 1.5, looks: 2},
+	// A gateway that asks for what it does not have looks at the bucket's end once for
+	// all who ask meanwhile.
+	"read": {looks: 1.2},
 	// Records and pods are listed again, as the beginning of a watch or by pages, and not
 	// one by one; nothing is written, for nothing is new.
-	"listed again": {watcher: 0.1},
-	// The record, before and after; its patch; pods and volumes listed, the pod
-	// deleted, and both listed again.
-	"pause":  {provisioner: 6, watcher: 1, views: 2, events: 1, messages: 12},
-	"resume": {provisioner: 7, watcher: 1, views: 4, events: 3, messages: 20},
-	"stop":   {provisioner: 7, watcher: 1, views: 2, events: 1, messages: 12},
+	"listed again": {watcher: 0.1, looks: 0.2},
+	// The record, before and after; its patch; pods and volumes listed, the pod deleted.
+	"pause": {provisioner: 6, watcher: 0.2, commands: 1, events: 1, views: 2, reads: 5, looks: 5.5},
+	// The same, and the volume looked at and the pod made in place of what was deleted.
+	"resume": {provisioner: 7, watcher: 0.2, commands: 1, events: 3, views: 4, reads: 6, looks: 6.5},
+	// As a pause, and the volume deleted.
+	"stop": {provisioner: 7, watcher: 0.2, commands: 1, events: 1, views: 2, reads: 5, looks: 5.5},
 }
 
 func TestCostsDoNotGrow(t *testing.T) {
@@ -123,12 +127,13 @@ func (w *world) step(t *testing.T, n int, name string, do func()) {
 	if name == "read" {
 		// A gateway has no right to these (tools/natsperm): they are the watcher's, who
 		// looks at a pod again when it has run for a while.
-		delete(got.messages, "message read")
+		delete(got.messages, reads)
 	}
 	per := func(total int) float64 { return float64(total) / float64(n) }
-	all := 0
-	for _, m := range got.messages {
-		all += m
+	took := func(kind string) float64 {
+		total := got.messages[kind]
+		delete(got.messages, kind)
+		return per(total)
 	}
 	most := costs[name]
 	for _, c := range []struct {
@@ -137,19 +142,30 @@ func (w *world) step(t *testing.T, n int, name string, do func()) {
 	}{
 		{"calls of the provisioner", per(got.calls.Of("provisioner").Total()), most.provisioner},
 		{"calls of the watcher", per(got.calls.Of("watcher").Total()), most.watcher},
-		{"views written", per(got.messages["view"]), most.views},
-		{"messages", per(all), most.messages},
+		{"views written", took(viewWrites), most.views},
+		{"views and events read", took(reads), most.reads},
+		{"looks at the bucket's end", per(got.looks), most.looks},
+		{"claims of activity", took(activity), 1}, // when a pod has become ready
 	} {
 		if c.got > c.most {
 			t.Errorf("%s: %.2f %s a sandbox, at most %.2f", name, c.got, c.what, c.most)
 		}
 	}
-	if e := per(got.messages["event"]); e != most.events {
-		t.Errorf("%s: %.2f events a sandbox, want %.0f", name, e, most.events)
-	}
-	for kind := range got.messages {
-		if strings.HasPrefix(kind, "sandbar.deadletter") || strings.HasPrefix(kind, "command reconcile") {
-			t.Errorf("%s: %s", name, kind)
+	command := map[string]string{"start": "start", "pause": "pause", "resume": "resume", "stop": "stop"}[name]
+	for _, c := range []struct {
+		what      string
+		got, want float64
+	}{
+		{"events", took(events), most.events},
+		{"commands", took(commandOf + command), most.commands},
+		{"replies", took(replies), most.commands},
+		{"acknowledgements", took(acks), most.commands},
+	} {
+		if c.got != c.want {
+			t.Errorf("%s: %.2f %s a sandbox, want %.0f", name, c.got, c.what, c.want)
 		}
+	}
+	for kind, times := range got.messages {
+		t.Errorf("%s: %d × %s", name, times, kind)
 	}
 }

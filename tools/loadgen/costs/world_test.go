@@ -29,12 +29,25 @@ import (
 // quietFor is how long nothing must have been counted for everything to have been.
 const quietFor = 3 * time.Second
 
+// The kinds of messages. What has none of them is counted by its subject.
+const (
+	viewWrites = "view"
+	activity   = "activity"
+	reads      = "message read"
+	acks       = "ack"
+	commandOf  = "command " // and its verb
+	events     = "event"
+	replies    = "reply"
+)
+
 // world is a stack of one of each service, beside an API server and a bus on which
 // everything is counted.
 type world struct {
 	*bed.Bed
 	mu   sync.Mutex
 	said map[string]int // messages by what they are
+	// looks are those at the bucket's last sequence: of reads that miss, and by the clock.
+	looks int
 }
 
 func newWorld(t *testing.T) *world {
@@ -55,7 +68,7 @@ func newWorld(t *testing.T) *world {
 	c, err := nats.Connect(b.Stack.NATSURL, nats.UserInfo("observer", password))
 	must(t, err)
 	t.Cleanup(c.Close)
-	for _, subjects := range []string{"sandbar.>", "$KV.>", "$JS.API.STREAM.MSG.GET.>"} {
+	for _, subjects := range []string{"sandbar.>", "$KV.>", "$JS.API.STREAM.MSG.GET.>", "$JS.API.STREAM.INFO.>", "$JS.ACK.>"} {
 		_, err := c.Subscribe(subjects, func(m *nats.Msg) { w.heard(m.Subject) })
 		must(t, err)
 	}
@@ -86,17 +99,24 @@ func (w *world) heard(subject string) {
 	case subject == "$KV."+contract.ViewBucket+"."+contract.HeartbeatKey:
 		return
 	case strings.HasPrefix(subject, "$KV."+contract.ViewBucket):
-		kind = "view"
+		kind = viewWrites
 	case strings.HasPrefix(subject, "$KV."+contract.ActivityBucket):
-		kind = "activity"
+		kind = activity
 	case strings.HasPrefix(subject, "$JS.API.STREAM.MSG.GET"):
-		kind = "message read"
+		kind = reads
+	case strings.HasPrefix(subject, "$JS.API.STREAM.INFO"):
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.looks++
+		return
+	case strings.HasPrefix(subject, "$JS.ACK"):
+		kind = acks
 	case strings.HasPrefix(subject, "sandbar.command.v1."):
-		kind = "command " + parts[3]
+		kind = commandOf + parts[3]
 	case strings.HasPrefix(subject, "sandbar.event.v1."):
-		kind = "event"
+		kind = events
 	case strings.HasPrefix(subject, "sandbar.reply.v1."):
-		kind = "reply"
+		kind = replies
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -107,6 +127,7 @@ func (w *world) heard(subject string) {
 type count struct {
 	calls    stubapi.Counts
 	messages map[string]int
+	looks    int
 }
 
 func (w *world) now() count {
@@ -116,7 +137,7 @@ func (w *world) now() count {
 	maps.DeleteFunc(calls, func(c stubapi.Call, _ int) bool {
 		return c.Resource == "leases" || c.Verb == "watch" // by the clock
 	})
-	return count{calls, maps.Clone(w.said)}
+	return count{calls, maps.Clone(w.said), w.looks}
 }
 
 // during counts what do costs, until all is quiet.
@@ -125,7 +146,7 @@ func (w *world) during(t *testing.T, do func()) count {
 	before := w.now()
 	do()
 	after := w.quiet(t)
-	out := count{stubapi.Counts{}, map[string]int{}}
+	out := count{stubapi.Counts{}, map[string]int{}, after.looks - before.looks}
 	for c, n := range after.calls {
 		if n -= before.calls[c]; n > 0 {
 			out.calls[c] = n
@@ -163,7 +184,7 @@ func (c count) String() string {
 		all = append(all, fmt.Sprintf("%s ×%d", k, n))
 	}
 	slices.Sort(all)
-	return c.calls.String() + "; " + strings.Join(all, ", ")
+	return fmt.Sprintf("%s; %s, %d looks at the bucket's end", c.calls, strings.Join(all, ", "), c.looks)
 }
 
 // each does something for n sandboxes, some at the same time.
