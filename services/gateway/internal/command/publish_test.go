@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -123,6 +124,48 @@ func TestStreamFull(t *testing.T) {
 				t.Errorf("%+v, %v", info, err)
 			}
 		})
+	}
+}
+
+// A server that has too many messages to store says so with 429 (from 2.11 on). It is
+// asked again, not at once; one that goes on saying so is no reason to wait for long.
+func TestTheServerHasTooManyToStore(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	conn := connect(t, s.ClientURL())
+	var asked atomic.Int64
+	busy, err := conn.Subscribe(contract.AllCommands, func(m *nats.Msg) { // a real one cannot be made to on demand
+		asked.Add(1)
+		if err := m.Respond([]byte(`{"error":{"code":429,"err_code":10167,"description":"too many requests"},"stream":"COMMANDS"}`)); err != nil {
+			t.Error(err)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sender := newSender(t, connect(t, s.ClientURL()), newMemory(), true)
+	begin := time.Now()
+	_, err = sender.Do(t.Context(), start("s"), command.Origin{})
+	took := time.Since(begin)
+	if sandbox.CodeOf(err) != sandbox.CodeUnavailable || !strings.Contains(sandbox.MessageOf(err), "nothing was done") {
+		t.Errorf("Do: %v", err)
+	}
+	if most := int64(took/fast.Retry) + 1; asked.Load() < 2 || asked.Load() > most || took > fast.Deadline/2 {
+		t.Errorf("asked %d times in %s, want 2 to %d", asked.Load(), took, most)
+	}
+	asked.Store(0)
+	done := make(chan error, 1)
+	go func() {
+		_, err := sender.Do(t.Context(), start("s"), command.Origin{})
+		done <- err
+	}()
+	await(t, "it is asked again", func() bool { return asked.Load() > 0 })
+	if err := busy.Unsubscribe(); err != nil {
+		t.Fatal(err)
+	}
+	startProvisioner(t, s.ClientURL(), func(_ int, d delivery) *contract.Reply { return accept(t, d.command, 1) })
+	if err := <-done; err != nil {
+		t.Errorf("Do, once it has time: %v", err)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -239,10 +240,12 @@ func fail(err error, verb, what string) error {
 	switch {
 	case s.Code == http.StatusForbidden && strings.Contains(s.Message, "exceeded quota"):
 		return sandbox.Wrap(err, sandbox.CodeQuota, "%s", quotaText(s.Message))
+	case s.Code == http.StatusForbidden && admissionRefuses(s.Message), s.Code < http.StatusInternalServerError && denied(s.Message):
+		return sandbox.Wrap(err, sandbox.CodeForbidden, "the cluster's policy refuses it: %s", s.Message)
 	case s.Code == http.StatusUnprocessableEntity || s.Code == http.StatusBadRequest:
 		return sandbox.Wrap(err, sandbox.CodeInvalid, "Kubernetes refuses it: %s", s.Message)
-	case s.Code == http.StatusForbidden && admissionRefuses(s.Message):
-		return sandbox.Wrap(err, sandbox.CodeForbidden, "the cluster's policy refuses it: %s", s.Message)
+	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+		return sandbox.Wrap(err, sandbox.CodeForbidden, "the namespace of the sandboxes is being deleted, nothing can be made in it")
 	case s.Code == http.StatusRequestEntityTooLarge:
 		return sandbox.Wrap(err, sandbox.CodeTooLarge, "the request is too large for Kubernetes")
 	}
@@ -252,14 +255,18 @@ func fail(err error, verb, what string) error {
 // admissionRefuses tells what can never be from what may be soon: a right that
 // is not there yet, a service account, a quota that is not counted yet.
 func admissionRefuses(message string) bool {
-	for _, words := range []string{
-		"violates PodSecurity", "usage per ", "ratio per ", "pod rejected: RuntimeClass", "denied the request", "denied request",
-	} {
+	for _, words := range []string{"violates PodSecurity", "usage per ", "ratio per ", "pod rejected: RuntimeClass"} {
 		if strings.Contains(message, words) {
 			return true
 		}
 	}
 	return false
+}
+
+// denied tells what a webhook or a ValidatingAdmissionPolicy says no to, with whatever
+// code it was told to: a webhook that names none makes a 400.
+func denied(message string) bool {
+	return strings.Contains(message, "denied the request") || strings.Contains(message, "denied request")
 }
 
 // quotaText is what follows the object's name: "exceeded quota: …".

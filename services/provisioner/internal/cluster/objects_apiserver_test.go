@@ -4,13 +4,19 @@ package cluster_test
 
 import (
 	"context"
+	"encoding/json"
+	"encoding/pem"
 	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	nodev1 "k8s.io/api/node/v1"
@@ -398,6 +404,115 @@ func TestRefused(t *testing.T) {
 			t.Errorf("%.300v", err)
 		}
 	})
+}
+
+// webhook makes an admission webhook of the namespace's pods, served by answer.
+func (w *world) webhook(answer http.HandlerFunc) {
+	w.t.Helper()
+	srv := httptest.NewTLSServer(answer)
+	w.t.Cleanup(srv.Close)
+	path, effects := srv.URL, admissionv1.SideEffectClassNone
+	hooks := w.client.AdmissionregistrationV1().ValidatingWebhookConfigurations()
+	made, err := hooks.Create(w.t.Context(), &admissionv1.ValidatingWebhookConfiguration{
+		ObjectMeta: metav1.ObjectMeta{Name: w.ns},
+		Webhooks: []admissionv1.ValidatingWebhook{{
+			Name: "pods.sandbar.test", SideEffects: &effects, AdmissionReviewVersions: []string{"v1"},
+			ClientConfig: admissionv1.WebhookClientConfig{
+				URL:      &path,
+				CABundle: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw}),
+			},
+			NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: w.ns}},
+			Rules: []admissionv1.RuleWithOperations{{
+				Operations: []admissionv1.OperationType{admissionv1.Create},
+				Rule:       admissionv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"pods"}},
+			}},
+		}},
+	}, metav1.CreateOptions{})
+	must(w.t, err)
+	w.t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := hooks.Delete(ctx, made.Name, metav1.DeleteOptions{}); err != nil {
+			w.t.Error(err)
+		}
+	})
+}
+
+// A webhook that says no says it for ever, with any code of its own; one that does not
+// answer may do so in a moment.
+func TestRefusedByAWebhook(t *testing.T) {
+	t.Parallel()
+	says := func(status string) http.HandlerFunc {
+		return func(rw http.ResponseWriter, r *http.Request) {
+			var review struct{ Request struct{ UID string } }
+			if err := json.NewDecoder(r.Body).Decode(&review); err != nil {
+				t.Error(err)
+			}
+			rw.Header().Set("Content-Type", "application/json")
+			fmt.Fprintf(rw, `{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","response":{"uid":%q,"allowed":false,"status":%s}}`, review.Request.UID, status)
+		}
+	}
+	for name, tt := range map[string]struct {
+		answer http.HandlerFunc
+		code   sandbox.Code // "": tried again
+		words  string
+	}{
+		"without a code": {says(`{"message":"images must be signed"}`), sandbox.CodeForbidden, "images must be signed"},
+		"with 403":       {says(`{"code":403,"message":"images must be signed"}`), sandbox.CodeForbidden, "images must be signed"},
+		"with 422":       {says(`{"code":422,"message":"images must be signed"}`), sandbox.CodeForbidden, "images must be signed"},
+		"out of order":   {func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusBadGateway) }, "", "failed calling webhook"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, "baseline")
+			r := w.record("s")
+			w.webhook(tt.answer)
+			var err error
+			w.until("the webhook", func() bool {
+				_, err = w.cluster().CreatePod(t.Context(), r, cluster.LookFirst)
+				if err == nil { // it is not known to the API server yet
+					must(t, w.remove(w.find(r, "Pod")))
+				}
+				return err != nil && !errors.Is(err, cluster.ErrEnding)
+			})
+			if !strings.Contains(err.Error(), tt.words) {
+				t.Errorf("%v", err)
+			}
+			if tt.code != "" {
+				wants(t, err, tt.code, tt.words)
+			}
+			if cluster.Permanent(err) != (tt.code != "") {
+				t.Errorf("it is tried again: %t; %v", !cluster.Permanent(err), err)
+			}
+		})
+	}
+}
+
+// A namespace that is being deleted takes nothing new, and lets go of what is there.
+func TestNamespaceIsBeingDeleted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "baseline")
+	r := w.record("s")
+	_, err := w.cluster().CreatePod(t.Context(), r, cluster.LookFirst)
+	must(t, err)
+	w.hold("Pod", sandbox.PodName(r.RuntimeID, r.Incarnation)) // else the namespace would be gone
+	defer w.release("Pod", sandbox.PodName(r.RuntimeID, r.Incarnation))
+	must(t, w.client.CoreV1().Namespaces().Delete(t.Context(), w.ns, metav1.DeleteOptions{}))
+	other := newRecord("other")
+	_, err = w.cluster().CreateRecord(t.Context(), other)
+	wants(t, err, sandbox.CodeForbidden, "the namespace of the sandboxes is being deleted")
+	if !cluster.Permanent(err) {
+		t.Error("a record: it is tried again")
+	}
+	other.UID = "9d2b6e0c-0000-4000-8000-000000000000"
+	for _, k := range kinds {
+		err := k.create(t.Context(), w.cluster(), other)
+		wants(t, err, sandbox.CodeForbidden, "the namespace of the sandboxes is being deleted")
+		if !cluster.Permanent(err) {
+			t.Errorf("%s: it is tried again", k.kind)
+		}
+	}
+	must(t, w.remove(w.find(r, "Pod")))
 }
 
 // What may be there in a moment is tried again.
