@@ -195,3 +195,38 @@ func TestRequestsEndWithoutAServer(t *testing.T) {
 		t.Errorf("it took %v", took)
 	}
 }
+
+// A client of NATS gives up after 60 attempts by itself. Ours never does: nobody would
+// start the service again for it.
+func TestTheClientNeverGivesUp(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	attempts, enough := 0, make(chan struct{})
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_ = c.Close()
+			if attempts++; attempts == nats.DefaultMaxReconnect+5 {
+				close(enough)
+			}
+		}
+	}()
+	c := connect(t, "nats://"+l.Addr().String())
+	select {
+	case <-enough:
+	case <-time.After(2 * patience):
+		t.Fatal("it does not try any more")
+	}
+	port := portOf(t, l.Addr())
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	startServer(t, server.Options{Port: port})
+	until(t, "the connection", func() bool { return c.Healthy() == nil })
+}

@@ -29,6 +29,11 @@ type Follower struct {
 	Away func(error) error
 }
 
+// longAway is for how long a follower may hear nothing of NATS and go on where it was.
+// The markers of what was deleted meanwhile stay for an hour in the buckets here; whoever missed
+// one would show for ever what is gone.
+const longAway = time.Minute
+
 // Run follows until ctx ends or the following has come to its end, and returns
 // why.
 func (f Follower) Run(ctx context.Context, js jetstream.JetStream) error {
@@ -55,6 +60,7 @@ func (f Follower) Run(ctx context.Context, js jetstream.JetStream) error {
 	heard, loaded := f.Now(), false
 	position, due := last, last // due: what the watch must have brought by the next check
 	had := last                 // what it had brought by the last one
+	there := f.Now()            // when the bucket was last seen
 	check := func() error {
 		now, last, err := BucketState(ctx, js, f.Bucket)
 		switch {
@@ -69,8 +75,12 @@ func (f Follower) Run(ctx context.Context, js jetstream.JetStream) error {
 			return errors.New("the bucket was made anew")
 		case last < had:
 			return errors.New("the bucket is behind what came of it")
+		case f.Now().Sub(there) > max(longAway, 2*f.CheckEvery):
+			return errors.New("NATS was away for so long that deletions may have been missed")
 		case f.Now().Sub(heard) > f.SilentAfter && (!loaded || due > position):
 			return errors.New("the watch is silent")
+		default:
+			there = f.Now()
 		}
 		due, had = last, position
 		return nil

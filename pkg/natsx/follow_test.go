@@ -2,6 +2,7 @@ package natsx_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,8 +20,14 @@ func TestAFollowerLooksWhenNATSIsBack(t *testing.T) {
 	t.Parallel()
 	for name, turn := range map[string]struct {
 		away func(*testing.T, *natstest.Server, *natsx.Conn)
+		long time.Duration
 		want string
 	}{
+		"the same server after hours": {func(t *testing.T, _ *natstest.Server, c *natsx.Conn) {
+			if err := c.ForceReconnect(); err != nil {
+				t.Fatal(err)
+			}
+		}, 3 * time.Hour, "NATS was away for so long that deletions may have been missed"},
 		"the same server without the bucket": {func(t *testing.T, _ *natstest.Server, c *natsx.Conn) {
 			if err := c.JS.DeleteStream(t.Context(), contract.ViewStream); err != nil {
 				t.Fatal(err)
@@ -31,8 +38,8 @@ func TestAFollowerLooksWhenNATSIsBack(t *testing.T) {
 			if err := c.ForceReconnect(); err != nil {
 				t.Fatal(err)
 			}
-		}, "the bucket was made anew"},
-		"another server": {func(_ *testing.T, s *natstest.Server, _ *natsx.Conn) { s.Stop(); s.Start() }, "the watch was at another server"},
+		}, 0, "the bucket was made anew"},
+		"another server": {func(_ *testing.T, s *natstest.Server, _ *natsx.Conn) { s.Stop(); s.Start() }, 0, "the watch was at another server"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -43,9 +50,11 @@ func TestAFollowerLooksWhenNATSIsBack(t *testing.T) {
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
+			var passed atomic.Int64
 			loaded, ended := make(chan struct{}), make(chan error, 1)
 			f := natsx.Follower{
-				Bucket: contract.ViewBucket, CheckEvery: time.Hour, SilentAfter: time.Hour, Now: time.Now,
+				Bucket: contract.ViewBucket, CheckEvery: time.Hour, SilentAfter: 10 * time.Hour,
+				Now:   func() time.Time { return time.Now().Add(time.Duration(passed.Load())) },
 				Begin: func(time.Time, uint64) {},
 				Take: func(e jetstream.KeyValueEntry) {
 					if e == nil {
@@ -60,6 +69,7 @@ func TestAFollowerLooksWhenNATSIsBack(t *testing.T) {
 			case err := <-ended:
 				t.Fatal(err)
 			}
+			passed.Store(int64(turn.long))
 			turn.away(t, s, c)
 			if err := <-ended; err == nil || err.Error() != turn.want {
 				t.Errorf("it ends with %v, want %q", err, turn.want)
