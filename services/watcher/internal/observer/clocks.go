@@ -53,15 +53,16 @@ func (o *Observer) clocks(ctx context.Context, key string, r *sandbox.Record, po
 		o.clock.Agents.Ask(key, pod)
 	}
 	if due.Command == nil {
-		m.clock = nag{}
+		m.clock = nil
 		return due.Again, nil
 	}
-	if at := m.clock.due(string(due.Command.Verb), 0, time.Time{}, now); now.Before(at) {
+	nag := begun(&m.clock)
+	if at := nag.due(string(due.Command.Verb), 0, time.Time{}, now); now.Before(at) {
 		return at, nil
 	}
 	if err := o.commands.Send(ctx, *due.Command, now); err != nil {
 		return time.Time{}, err
 	}
-	m.clock.done(now)
-	return m.clock.due(string(due.Command.Verb), 0, time.Time{}, now), nil
+	nag.done(now)
+	return nag.due(string(due.Command.Verb), 0, time.Time{}, now), nil
 }

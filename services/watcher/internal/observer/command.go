@@ -30,7 +30,7 @@ func (o *Observer) command(ctx context.Context, seen podwatch.Seen, m *memory, n
 func (o *Observer) reconcile(ctx context.Context, seen podwatch.Seen, m *memory, now time.Time) (time.Time, error) {
 	c, drift := sandbox.Drift(seen.Record, seen.Pods, nil, 0)
 	if !drift {
-		m.drift = nag{}
+		m.drift = nil
 		return time.Time{}, o.objects(ctx, seen, m, now)
 	}
 	pod := podOf(seen.Record, seen.Pods)
@@ -38,18 +38,19 @@ func (o *Observer) reconcile(ctx context.Context, seen podwatch.Seen, m *memory,
 	if ending {
 		wait = m.replaceAfter()
 	}
-	at := m.drift.due("pod "+c.PodUID, wait, m.since.Add(settle), now)
+	nag := begun(&m.drift)
+	at := nag.due("pod "+c.PodUID, wait, m.since.Add(settle), now)
 	if now.Before(at) {
 		return at, nil
 	}
 	if err := o.commands.Send(ctx, c, now); err != nil {
 		return time.Time{}, err
 	}
-	if ending && m.drift.sent == 0 {
+	if ending && nag.sent == 0 {
 		m.replaced++
 	}
-	m.drift.done(now)
-	return m.drift.due(m.drift.cause, 0, time.Time{}, now), nil
+	nag.done(now)
+	return nag.due(nag.cause, 0, time.Time{}, now), nil
 }
 
 // objects judges volumes, Services and routes, once for each list of them: a
@@ -72,20 +73,21 @@ func (o *Observer) objects(ctx context.Context, seen podwatch.Seen, m *memory, n
 func (o *Observer) purge(ctx context.Context, r *sandbox.Record, m *memory, now time.Time) (time.Time, error) {
 	c, due, stopped := sandbox.PurgeDue(r)
 	if !stopped {
-		m.purge = nag{}
+		m.purge = nil
 		return time.Time{}, nil
 	}
 	due = due.Add(o.cfg.PurgeAfter - sandbox.PurgeAfter)
 	if own := m.since.Add(o.cfg.PurgeAfter); due.Before(own) {
 		due = own
 	}
-	at := m.purge.due("stopped", 0, due, now)
+	nag := begun(&m.purge)
+	at := nag.due("stopped", 0, due, now)
 	if now.Before(at) {
 		return at, nil
 	}
 	if err := o.commands.Send(ctx, c, now); err != nil {
 		return time.Time{}, err
 	}
-	m.purge.done(now)
-	return m.purge.due("stopped", 0, due, now), nil
+	nag.done(now)
+	return nag.due("stopped", 0, due, now), nil
 }

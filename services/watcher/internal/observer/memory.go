@@ -16,9 +16,9 @@ type memory struct {
 	verified   string    // UID of the last pod whose route was seen verified
 	judged     time.Time // the list of objects that was last looked at
 	replaced   int       // pods that were ending and replaced, since one was ready
-	drift      nag
-	purge      nag
-	clock      nag
+	drift      *nag      // nil: there is no cause; few sandboxes have one
+	purge      *nag
+	clock      *nag
 }
 
 // memory returns what is kept of the record, brought up to what is seen now.
@@ -32,7 +32,7 @@ func (o *Observer) memory(key string, r *sandbox.Record, pod *sandbox.Pod, now t
 	o.mu.Unlock()
 	if m.generation != r.Generation {
 		m.generation, m.since = r.Generation, now
-		m.drift, m.purge, m.clock = nag{}, nag{}, nag{}
+		m.drift, m.purge, m.clock = nil, nil, nil
 	}
 	if pod != nil {
 		m.ran = r.Incarnation
@@ -77,6 +77,14 @@ type nag struct {
 	since time.Time // when the cause was first seen
 	last  time.Time // when it was last sent
 	sent  int
+}
+
+// begun returns what is kept at, which begins now if it has not.
+func begun(at **nag) *nag {
+	if *at == nil {
+		*at = &nag{}
+	}
+	return *at
 }
 
 // Times of repetition. The first is that of the command's message id: an

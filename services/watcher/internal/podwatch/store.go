@@ -1,6 +1,7 @@
 package podwatch
 
 import (
+	"slices"
 	"sync"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -25,12 +26,12 @@ type entry[T any] struct {
 // that one runs ahead of the indexer.
 type store[T any] struct {
 	decode  func(obj any) T
-	record  func(T) string // the record's name, "" for none
+	record  func(T) string // the record's name, "" for none; nil: the object's own
 	changed func(T)        // told of every value that came or went
 
 	mu       sync.RWMutex
 	byName   map[string]*entry[T]
-	byRecord map[string]map[string]struct{}
+	byRecord map[string][]string // names: one, as a rule, so that a set would cost more than it saves
 	version  uint64
 	doubted  bool // the next list may hold others of the same versions
 	once     sync.Once
@@ -40,7 +41,7 @@ type store[T any] struct {
 func newStore[T any](decode func(any) T, record func(T) string, changed func(T)) *store[T] {
 	return &store[T]{
 		decode: decode, record: record, changed: changed,
-		byName: map[string]*entry[T]{}, byRecord: map[string]map[string]struct{}{}, synced: make(chan struct{}),
+		byName: map[string]*entry[T]{}, byRecord: map[string][]string{}, synced: make(chan struct{}),
 	}
 }
 
@@ -195,11 +196,10 @@ func (s *store[T]) forget() {
 func (s *store[T]) set(name string, e *entry[T]) (old *entry[T]) {
 	old = s.unset(name)
 	s.byName[name] = e
-	r := s.record(e.value)
-	if s.byRecord[r] == nil {
-		s.byRecord[r] = map[string]struct{}{}
+	if s.record != nil {
+		r := s.record(e.value)
+		s.byRecord[r] = append(s.byRecord[r], name)
 	}
-	s.byRecord[r][name] = struct{}{}
 	return old
 }
 
@@ -210,9 +210,12 @@ func (s *store[T]) unset(name string) *entry[T] {
 		return nil
 	}
 	delete(s.byName, name)
+	if s.record == nil {
+		return old
+	}
 	r := s.record(old.value)
-	delete(s.byRecord[r], name)
-	if len(s.byRecord[r]) == 0 {
+	left := slices.DeleteFunc(s.byRecord[r], func(n string) bool { return n == name })
+	if s.byRecord[r] = left; len(left) == 0 {
 		delete(s.byRecord, r)
 	}
 	return old
@@ -222,9 +225,15 @@ func (s *store[T]) unset(name string) *entry[T] {
 func (s *store[T]) of(record string) ([]T, uint64) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
+	names := s.byRecord[record]
+	if s.record == nil {
+		names = []string{record}
+	}
 	var out []T
-	for name := range s.byRecord[record] {
-		out = append(out, s.byName[name].value)
+	for _, name := range names {
+		if e := s.byName[name]; e != nil {
+			out = append(out, e.value)
+		}
 	}
 	return out, s.version
 }

@@ -70,7 +70,7 @@ func New(client kubernetes.Interface, headers metadata.Interface, cfg Config, lo
 		list:    func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) { return secrets.List(ctx, o) },
 		watch:   func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) { return secrets.Watch(ctx, o) },
 		headers: headers.Resource(secretResource).Namespace(cfg.Namespace), log: log, restarts: cfg.Restarts, faults: cfg.Faults,
-		store: newStore(w.decode, func(r record) string { return r.name }, w.recordChanged),
+		store: newStore(w.decode, nil, w.recordChanged),
 	}
 	w.pods = &source[sandbox.Pod]{
 		kind: "pods", example: &corev1.Pod{}, selector: kube.SandboxSelector, client: client,
