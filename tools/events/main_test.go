@@ -9,6 +9,8 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sandbar-io/sandbar/pkg/natsx/natstest"
 )
 
 // startServer runs the NATS server of deploy/, with one more user who may do everything.
@@ -24,18 +26,8 @@ func startServer(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	opts.NoLog, opts.NoSigs = true, true
 	opts.Users = append(opts.Users, &server.User{Username: "operator", Password: "operator"})
-	s, err := server.NewServer(opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(10 * time.Second) {
-		t.Fatal("the NATS server did not start")
-	}
-	return s.ClientURL()
+	return natstest.Start(t, *opts).ClientURL()
 }
 
 func operator(t *testing.T, url string) jetstream.JetStream {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sandbar-io/sandbar/pkg/contract"
 	"github.com/sandbar-io/sandbar/pkg/natsx"
+	"github.com/sandbar-io/sandbar/pkg/natsx/natstest"
 )
 
 const clusterFile = "../../deploy/nats/cluster.conf"
@@ -70,7 +71,7 @@ func TestThreeServers(t *testing.T) {
 }
 
 // startThree runs three servers of cluster.conf.
-func startThree(t *testing.T) (urls string, servers []*server.Server) {
+func startThree(t *testing.T) (urls string, servers []*natstest.Server) {
 	t.Helper()
 	var dials []string
 	var ports []int
@@ -88,6 +89,7 @@ func startThree(t *testing.T) (urls string, servers []*server.Server) {
 		dials = append(dials, fmt.Sprintf(`"nats://route:p0route@127.0.0.1:%d"`, address.Port))
 		l.Close()
 	}
+	var all []string
 	for i, port := range ports {
 		for k, v := range map[string]string{
 			"NATS_NAME": fmt.Sprint("nats-", i), "NATS_MONITOR_PORT": "-1", "NATS_ROUTE_PORT": strconv.Itoa(port), "NATS_ROUTE_PASSWORD": "p0route",
@@ -102,21 +104,9 @@ func startThree(t *testing.T) (urls string, servers []*server.Server) {
 		if opts.Cluster.Username != "route" || opts.Cluster.Password != "p0route" {
 			t.Fatal("routes need no password, and whoever has one may do everything")
 		}
-		opts.StoreDir, opts.NoLog, opts.NoSigs = t.TempDir(), true, true
-		s, err := server.NewServer(opts)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-		s.Start()
-		servers = append(servers, s)
-	}
-	var all []string
-	for _, s := range servers {
-		if !s.ReadyForConnections(10 * time.Second) {
-			t.Fatal("a server did not start")
-		}
-		all = append(all, s.ClientURL())
+		opts.StoreDir = "" // one of its own
+		s := natstest.Start(t, *opts)
+		servers, all = append(servers, s), append(all, s.ClientURL())
 	}
 	return strings.Join(all, ","), servers
 }

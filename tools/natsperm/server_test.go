@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/sandbar-io/sandbar/pkg/natsx"
+	"github.com/sandbar-io/sandbar/pkg/natsx/natstest"
 )
 
 const confFile = "../../deploy/nats/nats.conf"
@@ -54,19 +55,12 @@ func startServer(t *testing.T, path string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	opts.StoreDir = t.TempDir()
-	opts.NoLog, opts.NoSigs = true, true
+	if !opts.JetStream { // natstest adds it
+		t.Fatal("the configuration is without JetStream")
+	}
+	opts.StoreDir = "" // one of its own
 	opts.Users = append(opts.Users, &server.User{Username: operator, Password: password(operator)})
-	s, err := server.NewServer(opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	s.Start()
-	if !s.ReadyForConnections(10 * time.Second) {
-		t.Fatal("the NATS server did not start")
-	}
-	return s.ClientURL()
+	return natstest.Start(t, *opts).ClientURL()
 }
 
 // violation is a permission error that the server told a user of.

@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sandbar-io/sandbar/pkg/contract"
+	"github.com/sandbar-io/sandbar/pkg/natsx/natstest"
 )
 
 // bus connects as one of the stack's users.
@@ -141,18 +142,7 @@ func (r *rig) operator(t *testing.T) jetstream.JetStream {
 	if err := r.Kill("nats"); err != nil {
 		t.Fatal(err)
 	}
-	s, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoLog: true, NoSigs: true, JetStream: true, StoreDir: r.Dir + "/nats",
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(10 * time.Second) {
-		t.Fatal("the stack's store does not open")
-	}
-	nc, err := nats.Connect(s.ClientURL())
+	nc, err := nats.Connect(natstest.Start(t, server.Options{StoreDir: r.Dir + "/nats"}).ClientURL())
 	if err != nil {
 		t.Fatal(err)
 	}
