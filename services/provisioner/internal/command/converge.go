@@ -193,22 +193,19 @@ func (r *Runner) clean(ctx context.Context, rec *sandbox.Record) (observed, erro
 		return observed{}, err
 	}
 	remove, rctx := errgroup.WithContext(ctx)
-	deletes := func(how func() error) {
-		remove.Go(func() error { return failpoint.After(rctx, "provisioner/after-delete", how()) })
-	}
 	var ending []*sandbox.Pod
 	for i := range pods {
 		p := &pods[i]
 		out.take(rec, p)
 		if !p.Terminating && !rec.Wants(p.RuntimeID, p.Incarnation) && r.mayDelete(rec, p.RecordUID, p.Generation) {
-			deletes(func() error { return r.Cluster.DeletePod(rctx, p) })
+			remove.Go(func() error { return failpoint.After(rctx, "provisioner/after-delete", r.Cluster.DeletePod(rctx, p)) })
 			ending = append(ending, p)
 		}
 	}
 	for i := range objects {
 		o := &objects[i]
 		if !o.Terminating && !rec.WantsVolume(o.RuntimeID) && r.mayDelete(rec, o.RecordUID, o.Generation) {
-			deletes(func() error { return r.Cluster.DeleteObject(rctx, o) })
+			remove.Go(func() error { return failpoint.After(rctx, "provisioner/after-delete", r.Cluster.DeleteObject(rctx, o)) })
 		}
 	}
 	if err := remove.Wait(); err != nil {
