@@ -175,7 +175,8 @@ func untilEnded(ctx context.Context, try func() error) error {
 
 // clean deletes what the record does not want. It looks once: whoever makes something
 // of an older generation after that look sees afterwards that the record has moved,
-// and cleans up itself (Follow).
+// and cleans up itself (Follow). One is deleted after the other, so that a death after
+// one leaves no other under way, which the next attempt would find half done.
 func (r *Runner) clean(ctx context.Context, rec *sandbox.Record) (observed, error) {
 	var pods []sandbox.Pod
 	var objects []sandbox.Object
@@ -192,27 +193,25 @@ func (r *Runner) clean(ctx context.Context, rec *sandbox.Record) (observed, erro
 	if err := look.Wait(); err != nil {
 		return observed{}, err
 	}
-	remove, rctx := errgroup.WithContext(ctx)
-	var ending []*sandbox.Pod
 	for i := range pods {
 		p := &pods[i]
 		out.take(rec, p)
-		if !p.Terminating && !rec.Wants(p.RuntimeID, p.Incarnation) && r.mayDelete(rec, p.RecordUID, p.Generation) {
-			remove.Go(func() error { return failpoint.After(rctx, "provisioner/after-delete", r.Cluster.DeletePod(rctx, p)) })
-			ending = append(ending, p)
+		if p.Terminating || rec.Wants(p.RuntimeID, p.Incarnation) || !r.mayDelete(rec, p.RecordUID, p.Generation) {
+			continue
 		}
+		if err := failpoint.After(ctx, "provisioner/after-delete", r.Cluster.DeletePod(ctx, p)); err != nil {
+			return observed{}, err
+		}
+		p.Terminating = true
 	}
 	for i := range objects {
 		o := &objects[i]
-		if !o.Terminating && !rec.WantsVolume(o.RuntimeID) && r.mayDelete(rec, o.RecordUID, o.Generation) {
-			remove.Go(func() error { return failpoint.After(rctx, "provisioner/after-delete", r.Cluster.DeleteObject(rctx, o)) })
+		if o.Terminating || rec.WantsVolume(o.RuntimeID) || !r.mayDelete(rec, o.RecordUID, o.Generation) {
+			continue
 		}
-	}
-	if err := remove.Wait(); err != nil {
-		return observed{}, err
-	}
-	for _, p := range ending {
-		p.Terminating = true
+		if err := failpoint.After(ctx, "provisioner/after-delete", r.Cluster.DeleteObject(ctx, o)); err != nil {
+			return observed{}, err
+		}
 	}
 	return out, nil
 }
