@@ -11,6 +11,9 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/sandbar-io/sandbar/tools/conformance"
 	"github.com/sandbar-io/sandbar/tools/conformance/client"
 )
@@ -156,4 +159,41 @@ func stopMany(t *testing.T, api client.API, sessions []string) {
 		return
 	}
 	t.Logf("the other %d stopped in %s, %d of them told twice", len(left), time.Since(begin).Round(time.Second), again.Load())
+	settle(context.WithoutCancel(t.Context()), t)
+}
+
+// settle waits until Kubernetes has let go of the volumes as well. Its controllers do
+// that long after the last stop is answered, and until then a volume of any other test
+// waits behind them, to be bound or to be gone.
+func settle(ctx context.Context, t *testing.T) {
+	t.Helper()
+	const every, limit = 2 * time.Second, 2 * manyLimit
+	begin, core := time.Now(), suite.kube.CoreV1()
+	err := client.Poll(ctx, every, limit, func(ctx context.Context) (string, bool) {
+		claims, err := core.PersistentVolumeClaims(suite.Simulated.Namespace).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return err.Error(), false
+		}
+		going := 0
+		for i := range claims.Items {
+			if claims.Items[i].DeletionTimestamp != nil {
+				going++
+			}
+		}
+		volumes, err := core.PersistentVolumes().List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return err.Error(), false
+		}
+		for i := range volumes.Items {
+			v := &volumes.Items[i]
+			if v.DeletionTimestamp != nil || v.Status.Phase == corev1.VolumeReleased {
+				going++
+			}
+		}
+		return fmt.Sprintf("%d claims and volumes are on their way", going), going == 0
+	})
+	if err != nil {
+		t.Errorf("cleanup: %v", err)
+	}
+	t.Logf("their volumes were gone %s later", time.Since(begin).Round(time.Second))
 }

@@ -4,6 +4,7 @@ package cluster_test
 
 import (
 	"context"
+	"maps"
 	"os"
 	"strings"
 	"testing"
@@ -127,15 +128,19 @@ func (w *world) finalizers(kind, name, list string) {
 	}
 }
 
-// quota makes a quota, and waits until its controller has counted.
+// quota makes a quota, and waits until it is kept to.
 func (w *world) quota(hard corev1.ResourceList) {
 	w.t.Helper()
-	api := w.client.CoreV1().ResourceQuotas(w.ns)
-	_, err := api.Create(w.t.Context(), &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Name: "room"}, Spec: corev1.ResourceQuotaSpec{Hard: hard}}, metav1.CreateOptions{})
+	hard = maps.Clone(hard)
+	hard["count/configmaps"] = resource.MustParse("0")
+	q := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Name: "room"}, Spec: corev1.ResourceQuotaSpec{Hard: hard}}
+	_, err := w.client.CoreV1().ResourceQuotas(w.ns).Create(w.t.Context(), q, metav1.CreateOptions{})
 	must(w.t, err)
+	// Its status is there before all who admit know of it.
 	w.until("the quota", func() bool {
-		q, err := api.Get(w.t.Context(), "room", metav1.GetOptions{})
-		return err == nil && len(q.Status.Hard) == len(hard)
+		_, err := w.client.CoreV1().ConfigMaps(w.ns).Create(w.t.Context(),
+			&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "none"}}, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		return err != nil && strings.Contains(err.Error(), "exceeded quota")
 	})
 }
 
