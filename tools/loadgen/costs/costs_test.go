@@ -151,13 +151,12 @@ func (w *world) step(t *testing.T, n int, name string, do func()) {
 			t.Errorf("%s: %.2f %s a sandbox, at most %.2f", name, c.got, c.what, c.most)
 		}
 	}
-	command := map[string]string{"start": "start", "pause": "pause", "resume": "resume", "stop": "stop"}[name]
 	for _, c := range []struct {
 		what      string
 		got, want float64
 	}{
 		{"events", took(events), most.events},
-		{"commands", took(commandOf + command), most.commands},
+		{"commands", took(commandOf + name), most.commands},
 		{"replies", took(replies), most.commands},
 		{"acknowledgements", took(acks), most.commands},
 	} {

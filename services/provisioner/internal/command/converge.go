@@ -202,7 +202,6 @@ func (r *Runner) clean(ctx context.Context, rec *sandbox.Record) (observed, erro
 		if err := failpoint.After(ctx, "provisioner/after-delete", r.Cluster.DeletePod(ctx, p)); err != nil {
 			return observed{}, err
 		}
-		p.Terminating = true
 	}
 	for i := range objects {
 		o := &objects[i]

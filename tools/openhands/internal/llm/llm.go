@@ -144,9 +144,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.calls++
 	if !again {
 		s.answers++
-	}
-	if request.Stream && !again {
-		s.streamed++
+		if request.Stream {
+			s.streamed++
+		}
 	}
 	id := fmt.Sprintf("call_%d", s.calls)
 	s.mu.Unlock()
