@@ -5,6 +5,7 @@ package kube
 
 import (
 	"strconv"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -66,8 +67,16 @@ func Owner(r *sandbox.Record) []metav1.OwnerReference {
 	}}
 }
 
-// SelectorOf selects what belongs to one record.
-func SelectorOf(record string) string { return SandboxSelector + "," + LabelRecord + "=" + record }
+// SelectorOf selects what belongs to these records, one at least.
+func SelectorOf(records ...string) string {
+	if len(records) == 1 {
+		return SandboxSelector + "," + LabelRecord + "=" + records[0]
+	}
+	return SandboxSelector + "," + LabelRecord + " in (" + strings.Join(records, ",") + ")"
+}
+
+// RecordOf is the name of the record that an object belongs to, by its label.
+func RecordOf(m metav1.Object) string { return m.GetLabels()[LabelRecord] }
 
 // ObjectOf reads the labels of an object that converge made.
 func ObjectOf(m metav1.Object, kind string) sandbox.Object {

@@ -198,6 +198,12 @@ func TestObjectLabels(t *testing.T) {
 	if got := kube.SelectorOf("x"); got != "sandbar.io/component=sandbox,sandbar.io/record=x" {
 		t.Error(got)
 	}
+	if got := kube.SelectorOf("x", "y"); got != "sandbar.io/component=sandbox,sandbar.io/record in (x,y)" {
+		t.Error(got)
+	}
+	if got := kube.RecordOf(&metav1.ObjectMeta{Labels: kube.ObjectLabels(r)}); got != r.Name {
+		t.Errorf("the object's record is %q", got)
+	}
 }
 
 func TestOwner(t *testing.T) {

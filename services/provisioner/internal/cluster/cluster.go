@@ -35,12 +35,17 @@ type Cluster struct {
 	gateways gateways.Interface
 	ns       string
 	objects  objects.Config
+
+	podLooks    looks[sandbox.Pod]
+	objectLooks looks[sandbox.Object]
 }
 
 // New returns a cluster. The client of the Gateway API may be nil where sandboxes
 // have no HTTPRoutes.
 func New(client kubernetes.Interface, gw gateways.Interface, cfg objects.Config) *Cluster {
-	return &Cluster{client: client, gateways: gw, ns: cfg.Namespace, objects: cfg}
+	c := &Cluster{client: client, gateways: gw, ns: cfg.Namespace, objects: cfg}
+	c.podLooks.list, c.objectLooks.list = c.listPods, c.listObjects
+	return c
 }
 
 // Check says why a spec is not run here, or nil.
@@ -127,63 +132,71 @@ func (c *Cluster) Pod(ctx context.Context, name string) (*sandbox.Pod, error) {
 
 // Pods lists the pods of a record, and the order of the list.
 func (c *Cluster) Pods(ctx context.Context, record string) ([]sandbox.Pod, uint64, error) {
-	list, err := c.client.CoreV1().Pods(c.ns).List(ctx, metav1.ListOptions{LabelSelector: kube.SelectorOf(record)})
-	if err != nil {
-		return nil, 0, fail(err, "list", "pods")
-	}
-	out := make([]sandbox.Pod, 0, len(list.Items))
-	for i := range list.Items {
-		out = append(out, kube.PodOf(&list.Items[i]))
-	}
-	return out, kube.Order(list.ResourceVersion), nil
+	return c.podLooks.of(ctx, record)
 }
 
 // Objects lists all else that a record has.
 func (c *Cluster) Objects(ctx context.Context, record string) ([]sandbox.Object, error) {
-	opts := metav1.ListOptions{LabelSelector: kube.SelectorOf(record)}
-	volumes, err := c.client.CoreV1().PersistentVolumeClaims(c.ns).List(ctx, opts)
-	if err != nil {
-		return nil, fail(err, "list", "persistentvolumeclaims")
-	}
-	var out []sandbox.Object
-	for i := range volumes.Items {
-		out = append(out, kube.ObjectOf(&volumes.Items[i], kube.KindVolume))
-	}
-	routes, err := c.routes(ctx, opts)
-	return append(out, routes...), err
+	all, _, err := c.objectLooks.of(ctx, record)
+	return all, err
 }
 
-// routes lists Services and what leads to them.
-func (c *Cluster) routes(ctx context.Context, opts metav1.ListOptions) ([]sandbox.Object, error) {
-	if c.objects.RoutingMode == settings.ByRouter {
-		return nil, nil
+func (c *Cluster) listPods(ctx context.Context, records []string) (map[string][]sandbox.Pod, uint64, error) {
+	list, err := c.client.CoreV1().Pods(c.ns).List(ctx, metav1.ListOptions{LabelSelector: kube.SelectorOf(records...)})
+	if err != nil {
+		return nil, 0, fail(err, "list", "pods")
 	}
-	var out []sandbox.Object
+	out := map[string][]sandbox.Pod{}
+	for i := range list.Items {
+		p := kube.PodOf(&list.Items[i])
+		out[p.Record] = append(out[p.Record], p)
+	}
+	return out, kube.Order(list.ResourceVersion), nil
+}
+
+// listObjects lists volumes, and with a route mode Services and what leads to them. Of
+// several lists there is no one order.
+func (c *Cluster) listObjects(ctx context.Context, records []string) (map[string][]sandbox.Object, uint64, error) {
+	opts := metav1.ListOptions{LabelSelector: kube.SelectorOf(records...)}
+	out := map[string][]sandbox.Object{}
+	add := func(m metav1.Object, kind string) {
+		out[kube.RecordOf(m)] = append(out[kube.RecordOf(m)], kube.ObjectOf(m, kind))
+	}
+	volumes, err := c.client.CoreV1().PersistentVolumeClaims(c.ns).List(ctx, opts)
+	if err != nil {
+		return nil, 0, fail(err, "list", "persistentvolumeclaims")
+	}
+	for i := range volumes.Items {
+		add(&volumes.Items[i], kube.KindVolume)
+	}
+	if c.objects.RoutingMode == settings.ByRouter {
+		return out, 0, nil
+	}
 	svcs, err := c.client.CoreV1().Services(c.ns).List(ctx, opts)
 	if err != nil {
-		return nil, fail(err, "list", "services")
+		return nil, 0, fail(err, "list", "services")
 	}
 	for i := range svcs.Items {
-		out = append(out, kube.ObjectOf(&svcs.Items[i], kindService))
+		add(&svcs.Items[i], kindService)
 	}
 	if c.objects.RoutingMode == settings.ByGatewayAPI {
 		list, err := c.gateways.GatewayV1().HTTPRoutes(c.ns).List(ctx, opts)
 		if err != nil {
-			return nil, fail(err, "list", "httproutes")
+			return nil, 0, fail(err, "list", "httproutes")
 		}
 		for i := range list.Items {
-			out = append(out, kube.ObjectOf(&list.Items[i], kindHTTPRoute))
+			add(&list.Items[i], kindHTTPRoute)
 		}
-		return out, nil
+		return out, 0, nil
 	}
 	ings, err := c.client.NetworkingV1().Ingresses(c.ns).List(ctx, opts)
 	if err != nil {
-		return nil, fail(err, "list", "ingresses")
+		return nil, 0, fail(err, "list", "ingresses")
 	}
 	for i := range ings.Items {
-		out = append(out, kube.ObjectOf(&ings.Items[i], kindIngress))
+		add(&ings.Items[i], kindIngress)
 	}
-	return out, nil
+	return out, 0, nil
 }
 
 const (
