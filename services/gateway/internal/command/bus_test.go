@@ -30,6 +30,7 @@ const sealingKey = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 var fast = command.Timing{
 	Deadline: 800 * time.Millisecond, Grace: 100 * time.Millisecond, Ack: 100 * time.Millisecond,
 	Away: 100 * time.Millisecond, Rebuild: 400 * time.Millisecond, Retry: 10 * time.Millisecond, Turn: 400 * time.Millisecond,
+	Silent: time.Second, Probe: 500 * time.Millisecond,
 }
 
 func startServer(t *testing.T) *natstest.Server {

@@ -30,6 +30,8 @@ type Timing struct {
 	Rebuild  time.Duration // how long a queue that is made anew is waited for
 	Retry    time.Duration // between two attempts to publish
 	Turn     time.Duration // how long a command waits for its turn; what is left of Deadline is for its work
+	Silent   time.Duration // how long a queue may acknowledge nothing before it is not asked by all
+	Probe    time.Duration // how often it is asked then
 }
 
 // DefaultTiming is what the service uses.
@@ -41,6 +43,8 @@ var DefaultTiming = Timing{
 	Rebuild:  5 * time.Second,
 	Retry:    50 * time.Millisecond,
 	Turn:     4 * time.Second,
+	Silent:   10 * time.Second, // a command's whole time, and more than NATS takes to elect a leader
+	Probe:    5 * time.Second,
 }
 
 // Origin is where a command comes from, for logs and traces.
@@ -66,6 +70,7 @@ type Sender struct {
 	timing  Timing
 	inbox   *inbox
 	absent  absence
+	silent  silence
 }
 
 // New returns a sender that listens for replies. present says whether there is

@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -25,8 +26,11 @@ const (
 	tooLarge         // not stored, and never will be
 )
 
-// errAbsent is an attempt that was not made.
-var errAbsent = errors.New("no provisioner answers")
+// Attempts that were not made.
+var (
+	errAbsent = errors.New("no provisioner answers")
+	errSilent = errors.New("the stream of the command queue acknowledges nothing")
+)
 
 // publish puts a message into the command queue. All attempts carry the same
 // Nats-Msg-Id, so that at most one is stored. It returns nil if one is, or may
@@ -88,6 +92,45 @@ func (a *absence) lasts(at time.Time) time.Duration {
 	return max(at.Sub(time.Unix(0, since)), 0)
 }
 
+// silence is since when the queue acknowledges nothing. A stream that cannot write,
+// its disk being full for one, takes messages and says nothing, to nobody. What was sent
+// to it is of an unknown fate; what was not is refused, but for one now and then that
+// finds out whether it is over.
+type silence struct {
+	mu          sync.Mutex
+	first, last time.Time // attempts without an answer; zero: the last one had one
+}
+
+func (s *silence) note(o outcome) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch o {
+	case perhaps:
+		s.last = time.Now()
+		if s.first.IsZero() {
+			s.first = s.last
+		}
+	case stored, refused, full, tooLarge, absent:
+		s.first = time.Time{}
+	case away: // it was not asked
+	}
+}
+
+// asks reports whether the queue is to be asked.
+func (s *silence) asks(t Timing) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	if s.first.IsZero() || now.Sub(s.first) < t.Silent {
+		return true
+	}
+	if now.Sub(s.last) < t.Probe {
+		return false
+	}
+	s.last = now
+	return true
+}
+
 const (
 	// comeBack is when NATS or a provisioner may be there again: as often as they
 	// are looked for.
@@ -110,10 +153,17 @@ func (s *Sender) attempt(ctx context.Context, m *nats.Msg) (outcome, error) {
 	if !s.present() {
 		return away, errAbsent
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.timing.Ack)
+	if !s.silent.asks(s.timing) {
+		return away, errSilent
+	}
+	within, cancel := context.WithTimeout(ctx, s.timing.Ack)
 	defer cancel()
-	_, err := s.conn.JS.PublishMsg(ctx, m, jetstream.WithRetryAttempts(0))
-	return classify(err), err
+	_, err := s.conn.JS.PublishMsg(within, m, jetstream.WithRetryAttempts(0))
+	o := classify(err)
+	if ctx.Err() == nil { // else it was not waited for
+		s.silent.note(o)
+	}
+	return o, err
 }
 
 // Codes of the server that the client library has no name for.

@@ -211,6 +211,49 @@ func TestAcknowledgementLost(t *testing.T) {
 	}
 }
 
+// A stream that acknowledges nothing for long, as one does whose disk is full: what was
+// sent is of an unknown fate, what comes later is refused and not sent, and once it
+// acknowledges again all goes on.
+func TestASilentStreamIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	var sent atomic.Int64
+	dumb, err := connect(t, s.ClientURL()).Subscribe(contract.AllCommands, func(*nats.Msg) { sent.Add(1) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	sender := newSender(t, connect(t, s.ClientURL()), newMemory(), true)
+	do := func() (took time.Duration, err error) {
+		begin := time.Now()
+		_, err = sender.Do(t.Context(), start("s"), command.Origin{})
+		return time.Since(begin), err
+	}
+	for begin := time.Now(); ; {
+		before := sent.Load()
+		took, err := do()
+		if sandbox.CodeOf(err) == sandbox.CodeTimeout && time.Since(begin) < fast.Silent+2*fast.Deadline {
+			continue
+		}
+		if sandbox.CodeOf(err) != sandbox.CodeUnavailable || !strings.Contains(sandbox.MessageOf(err), "nothing was done") {
+			t.Fatalf("after %s: %v", time.Since(begin), err)
+		}
+		if sent.Load() != before || took > fast.Deadline/2 || time.Since(begin) < fast.Silent {
+			t.Errorf("refused after %s, %s after the first; it was sent %d times", took, time.Since(begin), sent.Load()-before)
+		}
+		break
+	}
+	if err := dumb.Unsubscribe(); err != nil {
+		t.Fatal(err)
+	}
+	startProvisioner(t, s.ClientURL(), func(_ int, d delivery) *contract.Reply { return accept(t, d.command, 1) })
+	await(t, "it is asked again", func() bool { _, err := do(); return err == nil })
+	for range 3 {
+		if _, err := do(); err != nil {
+			t.Errorf("afterwards: %v", err)
+		}
+	}
+}
+
 func TestReplyBeforeAcknowledgement(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
