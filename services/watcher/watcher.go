@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -194,7 +195,8 @@ func (s *service) complete() bool {
 }
 
 // readiness is 503 only while another replica would do better: the watches are
-// not loaded, or a permission is missing. What all share is told with 200.
+// not loaded, or stood still, or a permission is missing. What all share is told with
+// 200.
 func (s *service) readiness() run.Report {
 	const ok = "ok"
 	nats, kubernetes, role := ok, ok, "standby"
@@ -214,8 +216,9 @@ func (s *service) readiness() run.Report {
 		synced = true
 	default:
 	}
+	behind := s.watch.Behind()
 	out := run.Report{Parts: map[string]any{
-		"role": role, "leader": s.elector.Leader(), "synced": synced,
+		"role": role, "leader": s.elector.Leader(), "synced": synced && len(behind) == 0,
 		"views_complete": s.complete(), // as the leader knows; a standby cannot
 		"sandboxes":      len(s.watch.Keys()), "nats": nats, "kubernetes": kubernetes,
 		"denied": denied || s.nats.Denied() != "",
@@ -236,6 +239,8 @@ func (s *service) readiness() run.Report {
 		if kubernetes != ok {
 			out.Unready += ": " + kubernetes
 		}
+	case len(behind) > 0:
+		out.Unready = "the watch of " + strings.Join(behind, " and ") + " stood still"
 	}
 	return out
 }

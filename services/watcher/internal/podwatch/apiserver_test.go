@@ -6,6 +6,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -39,6 +40,7 @@ type freezer struct {
 	next http.RoundTripper
 	mu   sync.Mutex
 	open []*body
+	gate chan struct{} // closed, or nil: a new watch may begin
 }
 
 type body struct {
@@ -63,8 +65,21 @@ func (b *body) Close() error {
 }
 
 func (f *freezer) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Query().Get("watch") == "" {
+		return f.next.RoundTrip(r)
+	}
+	f.mu.Lock()
+	gate := f.gate
+	f.mu.Unlock()
+	if gate != nil {
+		select {
+		case <-gate:
+		case <-r.Context().Done():
+			return nil, r.Context().Err()
+		}
+	}
 	resp, err := f.next.RoundTrip(r)
-	if err != nil || r.URL.Query().Get("watch") == "" {
+	if err != nil {
 		return resp, err
 	}
 	b := &body{ReadCloser: resp.Body, closed: make(chan struct{})}
@@ -82,6 +97,16 @@ func (f *freezer) freeze() {
 	for _, b := range f.open {
 		b.frozen.Store(true)
 	}
+}
+
+// freezeAll freezes them and lets none begin until begin.
+func (f *freezer) freezeAll() (begin func()) {
+	gate := make(chan struct{})
+	f.mu.Lock()
+	f.gate = gate
+	f.mu.Unlock()
+	f.freeze()
+	return sync.OnceFunc(func() { close(gate) })
 }
 
 type bench struct {
@@ -163,13 +188,18 @@ func TestAFrozenWatchIsNoticed(t *testing.T) {
 	b := newBench(t, 300*time.Millisecond)
 	one, gone := b.k8s.Start("one"), b.k8s.Start("gone")
 	testbed.Eventually(t, "the records are shown", func() bool { return b.shows(one) && b.shows(gone) })
-	b.net.freeze()
+	begin := b.net.freezeAll()
+	defer begin()
 	two := b.k8s.Start("two")
 	changed := b.k8s.Change(one, func(r *sandbox.Record) { r.Desired = sandbox.Paused })
 	b.k8s.Purge(gone)
 	b.k8s.MakePod(two)
+	testbed.Eventually(t, "it is told that the watches stand still", func() bool {
+		return slices.Equal(b.w.Behind(), []string{"records", "pods"})
+	})
+	begin()
 	testbed.Eventually(t, "what the watch hid is shown", func() bool {
-		return b.shows(two) && b.shows(changed) && !b.shows(gone) && len(b.w.Look(two.Name).Pods) == 1
+		return len(b.w.Behind()) == 0 && b.shows(two) && b.shows(changed) && !b.shows(gone) && len(b.w.Look(two.Name).Pods) == 1
 	})
 	if n := b.restarts.Load(); n != 2 {
 		t.Errorf("%d watches were made anew, want those of records and of pods", n)

@@ -149,6 +149,7 @@ func (s *source[T]) check(ctx context.Context, later time.Duration) error {
 		return err
 	}
 	s.log.Warn("the watch stands still, it is made anew", zap.String("kind", s.kind), zap.Int("objects", len(second)))
+	s.store.stood()
 	if _, back := second[goneBack]; back {
 		s.store.forget()
 	}

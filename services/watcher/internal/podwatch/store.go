@@ -34,6 +34,7 @@ type store[T any] struct {
 	byRecord map[string][]string // names: one, as a rule, so that a set would cost more than it saves
 	version  uint64
 	doubted  bool // the next list may hold others of the same versions
+	behind   bool // its watch stood still, and no list has come since
 	once     sync.Once
 	synced   chan struct{}
 }
@@ -169,7 +170,7 @@ func (s *store[T]) swap(next map[string]*entry[T], rv uint64) []T {
 			s.set(name, e)
 		}
 	}
-	s.version, s.doubted = rv, false
+	s.version, s.doubted, s.behind = rv, false, false
 	s.once.Do(func() { close(s.synced) })
 	return out
 }
@@ -184,6 +185,19 @@ func (s *store[T]) Bookmark(resourceVersion string) error {
 
 // Resync does nothing: the observer looks at all keys by itself.
 func (s *store[T]) Resync() error { return nil }
+
+// stood notes that the watch has stood still. What is here is old until a list comes.
+func (s *store[T]) stood() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.behind = true
+}
+
+func (s *store[T]) isBehind() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.behind
+}
 
 // forget lets the next list in whatever its version: the cluster's own went
 // back, as it does when etcd is restored from a backup.

@@ -138,6 +138,18 @@ func (w *Watch) checks(ctx context.Context, kind string, check func(context.Cont
 // Synced is closed once records and pods have been loaded.
 func (w *Watch) Synced() <-chan struct{} { return w.synced }
 
+// Behind names the kinds whose watch stood still and has not begun anew yet: what is
+// held of them is old.
+func (w *Watch) Behind() (kinds []string) {
+	if w.records.store.isBehind() {
+		kinds = append(kinds, w.records.kind)
+	}
+	if w.pods.store.isBehind() {
+		kinds = append(kinds, w.pods.kind)
+	}
+	return kinds
+}
+
 // Subscribe sets who is told the view key of whatever changes; nil: nobody.
 func (w *Watch) Subscribe(told func(key string)) { w.told.Store(&told) }
 
