@@ -18,6 +18,7 @@ import (
 
 	"github.com/sandbar-io/sandbar/tools/conformance/client"
 	"github.com/sandbar-io/sandbar/tools/devstack/stack"
+	"github.com/sandbar-io/sandbar/tools/internal/machine"
 )
 
 // shortLease lets a watcher's successor come within seconds.
@@ -42,7 +43,13 @@ func newRig(t *testing.T, name string, o stack.Options) *rig {
 	o.SystemNamespace, o.SandboxNamespace = name+"-"+run+"-system", name+"-"+run+"-sandboxes"
 	o.Settings = append(append(stack.Placement(false), shortLease...), o.Settings...)
 	o.Log = func(string, ...any) {}
-	t.Cleanup(func() { endRig(t, o) })
+	before := machine.Now()
+	t.Cleanup(func() {
+		endRig(t, o)
+		if t.Failed() {
+			t.Log(before.Since())
+		}
+	})
 	begin := time.Now()
 	s, err := stack.Start(t.Context(), o)
 	if err != nil {
@@ -102,7 +109,7 @@ func tail(path string) string {
 	end := all[max(0, len(all)-lines/2):]
 	var bad [][]byte
 	for _, line := range all[:len(all)-len(end)] {
-		if !bytes.Contains(line, []byte(`"level":"info"`)) {
+		if !bytes.Contains(line, []byte(`"level":"info"`)) && !bytes.Contains(line, []byte("[INF]")) {
 			bad = append(bad, line)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/sandbar-io/sandbar/tools/internal/machine"
 	"github.com/sandbar-io/sandbar/tools/testrun/internal/gotest"
 )
 
@@ -31,10 +32,12 @@ type Runner struct {
 	Progress Progress
 }
 
-// Time is how long a phase took.
+// Time is how long a phase took, and how busy the machine was meanwhile, where it
+// tells.
 type Time struct {
 	Name string
 	Took time.Duration
+	Busy string
 }
 
 // Run runs the phases one after the other. A failed one does not stop the
@@ -46,10 +49,10 @@ func (r *Runner) Run(ctx context.Context, phases []Phase) []Time {
 			r.fail(p.Name, "not run: interrupted")
 			continue
 		}
-		begin := time.Now()
+		begin, before := time.Now(), machine.Now()
 		r.Progress.Phase(p.Name, p.What)
 		r.phase(ctx, p)
-		times = append(times, Time{p.Name, time.Since(begin)})
+		times = append(times, Time{p.Name, time.Since(begin), before.Since()})
 	}
 	return times
 }

@@ -46,6 +46,7 @@ func (c Closing) Print(to io.Writer) bool {
 		failed = 1
 	}
 	c.times(out)
+	c.again(out)
 	fmt.Fprintf(out, "\n%d passed, %d failed\n", passed, failed)
 	_, _ = io.WriteString(to, out.String()) // nobody to be told to
 	return failed == 0
@@ -102,10 +103,30 @@ func (c Closing) times(out *strings.Builder) {
 	fmt.Fprintln(out, "\n== time")
 	var all time.Duration
 	for _, t := range c.Times {
-		fmt.Fprintf(out, "%-12s %8s\n", t.Name, t.Took.Round(100*time.Millisecond))
+		fmt.Fprintln(out, strings.TrimRight(fmt.Sprintf("%-12s %8s  %s", t.Name, t.Took.Round(100*time.Millisecond), t.Busy), " "))
 		all += t.Took
 	}
 	fmt.Fprintf(out, "%-12s %8s\n", "all", all.Round(100*time.Millisecond))
+}
+
+// again names what failed once more, a line each: who reads only the end of a long
+// run, or is shown no more of it, sees all of them.
+func (c Closing) again(out *strings.Builder) {
+	const width = 300
+	head := "\n== failed, in short\n"
+	for _, t := range c.Results.Tests() {
+		if !t.Leaf || t.Outcome != gotest.Failed {
+			continue
+		}
+		out.WriteString(head)
+		head = ""
+		said := strings.Split(strings.TrimSpace(Quote(t.Output)), "\n")
+		for i, line := range said {
+			said[i] = strings.TrimSpace(line)
+		}
+		line := []rune(c.short(t.ID) + ": " + strings.Join(said[:min(2, len(said))], " / "))
+		fmt.Fprintln(out, string(line[:min(len(line), width)]))
+	}
 }
 
 func (c Closing) short(id gotest.ID) string { return strings.TrimPrefix(id.String(), c.Strip) }

@@ -108,9 +108,12 @@ func TestClosing(t *testing.T) {
 		says     []string
 		good     bool
 	}{
-		"good":                      {[]string{"good"}, false, nil, "3 passed, 0 failed", []string{"== skipped\ngood TestSkipped: a_test.go:9: no node here"}, true},
-		"a skip fails in CI":        {[]string{"good"}, true, nil, "3 passed, 1 failed", []string{"no test skips itself in CI"}, false},
-		"failures":                  {[]string{"good", "bad", "broken"}, false, nil, "5 passed, 3 failed", []string{"== failed\nbad TestLeaf/x: a_test.go:9: context\n    a_test.go:9: x is wrong"}, false},
+		"good":               {[]string{"good"}, false, nil, "3 passed, 0 failed", []string{"== skipped\ngood TestSkipped: a_test.go:9: no node here"}, true},
+		"a skip fails in CI": {[]string{"good"}, true, nil, "3 passed, 1 failed", []string{"no test skips itself in CI"}, false},
+		"failures": {[]string{"good", "bad", "broken"}, false, nil, "5 passed, 3 failed", []string{
+			"== failed\nbad TestLeaf/x: a_test.go:9: context\n    a_test.go:9: x is wrong",
+			"== failed, in short\nbad TestLeaf/x: a_test.go:9: context / a_test.go:9: x is wrong\n",
+		}, false},
 		"checks hold":               {[]string{"good"}, false, []int{7, 8}, "3 passed, 0 failed", []string{"7      good TestTable/b  real node   passed"}, true},
 		"check missing":             {[]string{"good"}, false, []int{7, 11}, "3 passed, 1 failed", []string{"conformance check 11 has no test"}, false},
 		"check skipped":             {[]string{"good"}, false, []int{9}, "3 passed, 1 failed", []string{"conformance check 9 was skipped: example.test/rec/good TestSkipped"}, false},
@@ -126,12 +129,12 @@ func TestClosing(t *testing.T) {
 			var out strings.Builder
 			good := report.Closing{
 				Results: &results, Verdict: conformance.Judge(&results, tt.required), Judged: true, Strip: strip, CI: tt.ci,
-				Times: []phase.Time{{Name: "unit", Took: 1500 * time.Millisecond}},
+				Times: []phase.Time{{Name: "unit", Took: 1500 * time.Millisecond, Busy: "busy"}},
 			}.Print(&out)
 			if good != tt.good || !strings.HasSuffix(out.String(), "\n"+tt.last+"\n") {
 				t.Errorf("good = %v, last line of\n%s\nwant %v, %q", good, out.String(), tt.good, tt.last)
 			}
-			for _, want := range append(tt.says, "unit             1.5s\n") {
+			for _, want := range append(tt.says, "unit             1.5s  busy\n") {
 				if !strings.Contains(out.String(), want) {
 					t.Errorf("no %q in:\n%s", want, out.String())
 				}
