@@ -69,8 +69,8 @@ func (w *world) make(ctx context.Context, n int, f plan.Fault) error {
 		return w.away(ctx, f, w.Kill(f.Target))
 	case plan.Restart:
 		return w.away(ctx, f, w.terminate(whole, f.Target))
-	case plan.Crash:
-		return w.crash(ctx, n, f)
+	case plan.Crash, plan.Hang, plan.LostAnswer:
+		return w.atPoint(ctx, n, f)
 	case plan.Freeze, plan.NATSFreeze:
 		if err := w.Signal(f.Target, unix.SIGSTOP); err != nil {
 			return err
@@ -136,25 +136,43 @@ func (w *world) terminate(ctx context.Context, name string) error {
 	})
 }
 
-// crash starts a service anew so that it kills itself at a failpoint, and again
-// without. If it does not come there it is killed.
-func (w *world) crash(ctx context.Context, n int, f plan.Fault) error {
+// reached is how long it may take until a service comes by a point. Most do at once.
+const reached = 5 * time.Second
+
+// atPoint starts a service anew so that something happens to it at a failpoint. One that
+// is to crash is started again, without the point; if it did not come there it is killed.
+// Others go on; what did not happen to them will not.
+func (w *world) atPoint(ctx context.Context, n int, f plan.Fault) error {
 	if err := w.Kill(f.Target); err != nil {
 		return err
 	}
+	what := map[plan.Kind]string{plan.Crash: "crash", plan.Hang: "hang", plan.LostAnswer: "error"}[f.Kind]
 	once := w.once(n, f.Point)
-	err := w.StartService(f.Target, fmt.Sprintf("SANDBAR_FAILPOINT=%s:%d", f.Point, f.Nth), "SANDBAR_FAILPOINT_ONCE="+once)
+	err := w.StartService(f.Target, fmt.Sprintf("SANDBAR_FAILPOINT=%s:%d=%s", f.Point, f.Nth, what),
+		"SANDBAR_FAILPOINT_ONCE="+once, "SANDBAR_FAILPOINT_HANG="+f.Hold.String())
 	if err != nil {
 		return err
 	}
-	_ = client.Poll(ctx, 20*time.Millisecond, f.Hold, func(context.Context) (string, bool) { // it need not
+	_ = client.Poll(ctx, 20*time.Millisecond, reached, func(context.Context) (string, bool) { // it need not
 		_, err := os.Stat(once)
 		return "", err == nil
 	})
-	if err := w.Kill(f.Target); err != nil && w.Running(f.Target) {
-		return err
+	if f.Kind == plan.Crash {
+		if err := w.Kill(f.Target); err != nil && w.Running(f.Target) {
+			return err
+		}
+		return w.StartService(f.Target)
 	}
-	return w.StartService(f.Target)
+	file, err := os.OpenFile(once, os.O_CREATE|os.O_EXCL, 0o600)
+	switch {
+	case err == nil:
+		return file.Close()
+	case !errors.Is(err, os.ErrExist):
+		return err
+	case f.Kind == plan.Hang:
+		wait(ctx, f.Hold)
+	}
+	return nil
 }
 
 func (w *world) freezeAPI(ctx context.Context, f plan.Fault) error {

@@ -33,21 +33,28 @@ type installation struct {
 // proxied reach NATS through a proxy, their brothers directly.
 var proxied = []string{"gateway-1", "provisioner-1", "watcher-1"}
 
-// points are where a service may kill itself.
-var points = map[string][]string{
-	"provisioner": {
-		"provisioner/after-fetch", "provisioner/after-record", "provisioner/after-volume", "provisioner/after-pod",
-		"provisioner/after-delete", "provisioner/after-view", "provisioner/after-reply", "provisioner/before-ack",
-	},
-	"watcher": {"watcher/after-view-write", "watcher/after-event", "watcher/after-events", "watcher/after-command"},
-}
+// answers are side effects whose answer a service may lose, points where it may kill
+// itself or hang.
+var (
+	answers = map[string][]string{
+		"provisioner": {
+			"provisioner/after-record", "provisioner/after-volume", "provisioner/after-pod",
+			"provisioner/after-delete", "provisioner/after-view", "provisioner/after-reply", "provisioner/after-ack",
+		},
+		"watcher": {"watcher/after-view-write", "watcher/after-event", "watcher/after-command"},
+	}
+	points = map[string][]string{
+		"provisioner": append([]string{"provisioner/after-fetch", "provisioner/before-ack"}, answers["provisioner"]...),
+		"watcher":     append([]string{"watcher/after-events"}, answers["watcher"]...),
+	}
+)
 
 // spared live as long as a run that is a soak: what a process gathers within an
 // hour shows itself only in one that is an hour old.
 var spared = []string{"gateway-0", "provisioner-0", "watcher-0"}
 
 func (w *world) targets() plan.Targets {
-	t := plan.Targets{Services: w.Names(), Proxied: proxied, Points: points}
+	t := plan.Targets{Services: w.Names(), Proxied: proxied, Points: points, Answers: answers}
 	if w.Duration >= soak.Shortest {
 		t.Spared = spared
 	}

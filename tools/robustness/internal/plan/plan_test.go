@@ -13,6 +13,7 @@ var targets = plan.Targets{
 	Services: []string{"gateway-0", "provisioner-0", "provisioner-1", "router-0", "watcher-0"},
 	Proxied:  []string{"gateway-0", "provisioner-1"},
 	Points:   map[string][]string{"provisioner": {"provisioner/after-pod", "provisioner/before-ack"}},
+	Answers:  map[string][]string{"provisioner": {"provisioner/after-pod"}},
 }
 
 func steps(c *plan.Client, n int) (out []plan.Step) {
@@ -60,7 +61,7 @@ func TestSparedAreNotEnded(t *testing.T) {
 				continue
 			}
 			switch f.Kind {
-			case plan.Kill, plan.Restart, plan.Crash:
+			case plan.Kill, plan.Restart, plan.Crash, plan.Hang, plan.LostAnswer:
 				t.Fatalf("%+v ends one that is spared", f)
 			case plan.Freeze:
 				froze = true
@@ -109,7 +110,8 @@ func TestEveryKindComes(t *testing.T) {
 			if f.Kind != plan.PodsDeleted && f.Target == "" || f.Hold < 0 {
 				t.Errorf("round %d: %+v", i, f)
 			}
-			if f.Kind == plan.Crash && !slices.Contains(targets.Points[plan.KindOf(f.Target)], f.Point) {
+			points := map[plan.Kind]map[string][]string{plan.Crash: targets.Points, plan.Hang: targets.Points, plan.LostAnswer: targets.Answers}
+			if of := points[f.Kind]; of != nil && !slices.Contains(of[plan.KindOf(f.Target)], f.Point) {
 				t.Errorf("round %d: %+v has another's point", i, f)
 			}
 		}

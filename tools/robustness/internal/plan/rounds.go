@@ -17,6 +17,8 @@ const (
 	Freeze      Kind = "freeze"       // SIGSTOP, and SIGCONT after a while
 	Restart     Kind = "restart"      // SIGTERM, and started again
 	Crash       Kind = "crash"        // a service kills itself between two side effects
+	Hang        Kind = "hang"         // a service's work stops there for a while
+	LostAnswer  Kind = "lost-answer"  // a side effect succeeds, and the service is told that it failed
 	NATSRestart Kind = "nats-restart" // SIGTERM, and started again
 	NATSKill    Kind = "nats-kill"    // SIGKILL, away for a while
 	NATSFreeze  Kind = "nats-freeze"
@@ -31,7 +33,7 @@ const (
 
 // Kinds are all of them.
 var Kinds = []Kind{
-	Kill, Freeze, Restart, Crash, NATSRestart, NATSKill, NATSFreeze, NATSEmptied, APIFreeze, Cut, Slow, HalfOpen, Deaf, PodsDeleted,
+	Kill, Freeze, Restart, Crash, Hang, LostAnswer, NATSRestart, NATSKill, NATSFreeze, NATSEmptied, APIFreeze, Cut, Slow, HalfOpen, Deaf, PodsDeleted,
 }
 
 // Targets are what faults may hit.
@@ -39,16 +41,17 @@ type Targets struct {
 	Services []string // all processes
 	Proxied  []string // those that reach NATS through a proxy
 	Spared   []string // those that no fault ends: they live as long as the run
-	// Points are the failpoints, by the kind of service.
-	Points map[string][]string
+	// Points are the failpoints, by the kind of service; Answers those of them at which
+	// an answer can be lost.
+	Points, Answers map[string][]string
 }
 
 // Fault is one fault.
 type Fault struct {
 	Kind   Kind
 	Target string
-	Point  string // of a crash
-	Nth    int    // the hit of the point that kills, and how many pods are deleted
+	Point  string // of a crash, a hang or a lost answer
+	Nth    int    // the hit of the point that counts, and how many pods are deleted
 	Hold   time.Duration
 }
 
@@ -101,10 +104,13 @@ func (r *Rounds) fault(k Kind) Fault {
 	case Freeze:
 		f.Target = r.of(r.targets.Services)
 		f.Hold = r.between(1000, 9000) // a leader's lease may end meanwhile
-	case Crash:
-		f.Target = r.of(r.targets.crashing())
+	case Crash, Hang:
+		f.Target = r.of(r.targets.with(r.targets.Points))
 		f.Point = r.of(r.targets.Points[KindOf(f.Target)])
-		f.Hold = r.between(3000, 6000) // so long it may take until the point is hit
+		f.Hold = r.between(3000, 9000) // a leader's lease may end meanwhile
+	case LostAnswer:
+		f.Target = r.of(r.targets.with(r.targets.Answers))
+		f.Point = r.of(r.targets.Answers[KindOf(f.Target)])
 	case Cut, Slow:
 		f.Target = r.of(r.targets.Proxied)
 	case HalfOpen, Deaf:
@@ -121,9 +127,10 @@ func (r *Rounds) fault(k Kind) Fault {
 	return f
 }
 
-func (t Targets) crashing() (out []string) {
+// with are those that have points, and may be started anew for one.
+func (t Targets) with(points map[string][]string) (out []string) {
 	for _, s := range t.mortal() {
-		if len(t.Points[KindOf(s)]) > 0 {
+		if len(points[KindOf(s)]) > 0 {
 			out = append(out, s)
 		}
 	}
