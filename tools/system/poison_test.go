@@ -23,16 +23,17 @@ const maxDeaths = 5
 
 // TestPoisonedCommandEnds: a command that kills whoever works on it is given up
 // at its sixth delivery, before any work, as a dead letter without its spec.
-// Others flow on meanwhile.
-func TestPoisonedCommandEnds(t *testing.T) {
-	t.Parallel()
+// Others flow on meanwhile, each within its deadline though it may be taken along
+// twice; so this test has the machine to itself.
+func TestPoisonedCommandEnds(t *testing.T) { // alone
 	r := newRig(t, "poison", stack.Options{Provisioners: 2, Settings: []string{noPurge}})
 	js := r.bus(t, "provisioner")
 	var others [4]client.Runtime // so that some are always worked on beside the poisoned one
 	for i := range others {
 		others[i] = r.running(t, fmt.Sprintf("healthy-%d", i))
 	}
-	deaths := r.supervise(t, "SANDBAR_FAILPOINT=provisioner/before-run/"+string(sandbox.Start))
+	poison := "SANDBAR_FAILPOINT=provisioner/before-run/" + string(sandbox.Start)
+	deaths := r.supervise(t, poison, poison)
 
 	ctx, cancel := context.WithCancel(t.Context())
 	flow := make(chan error, 1)
@@ -75,6 +76,42 @@ func TestPoisonedCommandEnds(t *testing.T) {
 	r.deadLetter(t, secret)
 }
 
+// TestPoisonedSandboxEnds: one of which there is a record, and nothing more, as whatever
+// works on it dies. It is shown, not forgotten: its start is given up, it is tried again
+// as all that drifts is, and paused with the reason once it was not ready for as long as
+// it may be: what has no pod may hold work. A stop ends it.
+func TestPoisonedSandboxEnds(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, "deadly", stack.Options{Settings: []string{noPurge}})
+	js := r.bus(t, "provisioner")
+	deaths := r.supervise(t, "SANDBAR_FAILPOINT=provisioner/after-record",
+		"SANDBAR_FAILPOINT=provisioner/before-run/"+string(sandbox.Start)+",provisioner/before-run/"+string(sandbox.Reconcile))
+	deadly := body(t, "deadly")
+	lifecycle("pending_seconds", 20)(deadly)
+	answer, err := r.api(0).Do(t.Context(), client.Request{Method: http.MethodPost, Path: "/start", Body: deadly})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Its view is there, so that it is not unknown.
+	if err := answer.Problem(http.StatusGatewayTimeout); err != nil && answer.Status != http.StatusOK {
+		t.Errorf("the start: %v %v", err, answer)
+	}
+	rt := r.shown(t, "deadly", shows("starting", "not found"))
+	ended := r.shown(t, "deadly", func(rt client.Runtime) bool { return rt.Status == "paused" })
+	if ended.RuntimeID != rt.RuntimeID || !strings.Contains(ended.StatusDetail, "it was not ready within 20s") {
+		t.Errorf("it ended as %+v, want %s, and why", ended, rt.RuntimeID)
+	}
+	if err := r.api(0).Stop(t.Context(), rt.RuntimeID); err != nil {
+		t.Error(err)
+	}
+	r.waitHas(t, rt.RuntimeID)
+	r.waitDrained(t, js)
+	t.Logf("%d provisioners died of it", deaths.Load())
+	if deaths.Load() <= maxDeaths {
+		t.Errorf("%d provisioners died, want more than the %d of its start", deaths.Load(), maxDeaths)
+	}
+}
+
 // flow pauses and resumes a sandbox until ctx ends.
 func (r *rig) flow(ctx context.Context, rt client.Runtime, rounds *atomic.Int64) error {
 	api := r.api(0)
@@ -92,12 +129,12 @@ func (r *rig) flow(ctx context.Context, rt client.Runtime, rounds *atomic.Int64)
 	return nil
 }
 
-// supervise restarts provisioners that die, with the same failpoint again, and
-// counts. It begins by giving it to all.
-func (r *rig) supervise(t *testing.T, failpoint string) *atomic.Int64 {
+// supervise gives all provisioners a failpoint, restarts those that die, with another
+// one, and counts.
+func (r *rig) supervise(t *testing.T, first, then string) *atomic.Int64 {
 	t.Helper()
 	for _, svc := range r.Of("provisioner") {
-		r.again(t, svc.Name, failpoint)
+		r.again(t, svc.Name, first)
 	}
 	var deaths atomic.Int64
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
@@ -108,7 +145,7 @@ func (r *rig) supervise(t *testing.T, failpoint string) *atomic.Int64 {
 		for {
 			for _, name := range r.dead("provisioner") {
 				deaths.Add(1)
-				if err := r.StartService(name, failpoint); err != nil {
+				if err := r.StartService(name, then); err != nil {
 					done <- err
 					return
 				}

@@ -65,9 +65,9 @@ func token() string {
 	return hex.EncodeToString(b)
 }
 
-// rights applies namespaces, service accounts, Roles and bindings of deploy/,
+// GiveRights applies namespaces, service accounts, Roles and bindings of deploy/,
 // into the stack's own namespaces.
-func (s *Stack) rights(ctx context.Context, client kubernetes.Interface) error {
+func (s *Stack) GiveRights(ctx context.Context, client kubernetes.Interface) error {
 	files, err := filepath.Glob(filepath.Join(s.Repo, "deploy", "*.yaml"))
 	if err != nil || len(files) == 0 {
 		return fmt.Errorf("deploy/ holds no manifests: %w", err)

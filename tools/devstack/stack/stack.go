@@ -67,7 +67,7 @@ func Start(ctx context.Context, o Options) (*Stack, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.rights(ctx, client); err != nil {
+	if err := s.GiveRights(ctx, client); err != nil {
 		return nil, err
 	}
 	if err := s.plan(ctx, client); err != nil {

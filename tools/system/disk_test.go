@@ -1,0 +1,106 @@
+//go:build system
+
+package system_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sandbar-io/sandbar/tools/conformance/client"
+	"github.com/sandbar-io/sandbar/tools/devstack/stack"
+)
+
+// TestDiskIsFull: where NATS can store nothing more, and says so to nobody, changes are
+// refused after a while and reads go on. Once there is room and NATS was started again,
+// all goes on where it was.
+func TestDiskIsFull(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, "disk", stack.Options{Gateways: 2, Provisioners: 2, Settings: []string{noPurge}})
+	fill, empty := r.smallDisk(t)
+	live := r.running(t, "live")
+	pod := r.onePod(t, live.RuntimeID)
+	accepted := map[string]string{} // before the disk was full: by session
+
+	fill()
+	for _, api := range r.apis() {
+		waitFor(t, "changes are refused", func(ctx context.Context) (string, bool) {
+			session := fmt.Sprintf("late-%d", len(accepted))
+			rt, err := api.Start(ctx, body(t, session))
+			if err == nil {
+				accepted[session] = rt.RuntimeID
+			}
+			return errorText(err), client.StatusOf(err) == http.StatusServiceUnavailable
+		})
+		if rt, err := api.Session(t.Context(), "live"); err != nil || rt.Status != "running" {
+			t.Errorf("%s shows %+v, %v", api.Base, rt, err)
+		}
+	}
+
+	empty()
+	r.whileAway(t, func() error { return nil })
+	waitFor(t, "changes are accepted", func(ctx context.Context) (string, bool) {
+		_, err := r.api(0).Start(ctx, body(t, "after"))
+		return errorText(err), err == nil
+	})
+	waitStatus(t, r.api(1), "after", "running")
+	for session, id := range accepted {
+		if rt := waitStatus(t, r.api(1), session, "running"); rt.RuntimeID != id {
+			t.Errorf("%s is %s, was accepted as %s", session, rt.RuntimeID, id)
+		}
+	}
+	if after := r.onePod(t, live.RuntimeID); after.UID != pod.UID {
+		t.Errorf("the pod was touched: %s, was %s", after.UID, pod.UID)
+	}
+	if err := r.api(0).Stop(t.Context(), live.RuntimeID); err != nil {
+		t.Error(err)
+	}
+	r.waitHas(t, live.RuntimeID)
+}
+
+// smallDisk gives NATS a disk of its own, with what it has stored so far. fill leaves
+// no room on it.
+func (r *rig) smallDisk(t *testing.T) (fill, empty func()) {
+	t.Helper()
+	const size = 64 << 20
+	store := r.NATSStore("nats")
+	old := store + "-before"
+	t.Cleanup(func() {
+		_ = r.Kill("nats") // may be dead; its files are open
+		if err := unix.Unmount(store, 0); err != nil {
+			t.Errorf("unmount the disk of NATS: %v", err)
+		}
+	})
+	r.whileAway(t, func() error {
+		return errors.Join(os.Rename(store, old), os.Mkdir(store, 0o755),
+			unix.Mount("sandbar-test", store, "tmpfs", 0, fmt.Sprintf("size=%d", size)),
+			os.CopyFS(store, os.DirFS(old)))
+	})
+	filler := filepath.Join(store, "filler")
+	fill = func() {
+		t.Helper()
+		f, err := os.Create(filler)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		for piece := make([]byte, 4096); err == nil; {
+			_, err = f.Write(piece)
+		}
+		if !errors.Is(err, unix.ENOSPC) {
+			t.Fatalf("fill the disk: %v", err)
+		}
+	}
+	return fill, func() {
+		t.Helper()
+		if err := os.Remove(filler); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
