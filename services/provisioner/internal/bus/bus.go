@@ -51,6 +51,7 @@ type Bus struct {
 	conn    *natsx.Conn
 	runner  Runner
 	workers int
+	places  chan struct{} // taken by who asks for a command or works on one
 	log     *zap.Logger
 	ready   atomic.Bool
 
@@ -61,7 +62,7 @@ type Bus struct {
 
 // New returns a bus with so many workers.
 func New(conn *natsx.Conn, runner Runner, workers int, log *zap.Logger) *Bus {
-	return &Bus{conn: conn, runner: runner, workers: workers, log: log}
+	return &Bus{conn: conn, runner: runner, workers: workers, places: make(chan struct{}, workers), log: log}
 }
 
 // Ready reports whether the queue was there when last looked.
@@ -69,15 +70,15 @@ func (b *Bus) Ready() bool { return b.ready.Load() }
 
 // Run works until ctx ends, and then finishes what it has begun.
 func (b *Bus) Run(ctx context.Context) error {
-	var looks sync.WaitGroup
-	looks.Go(func() { b.lookOut(ctx) })
-	defer looks.Wait()
+	var begun sync.WaitGroup
+	begun.Go(func() { b.lookOut(ctx) })
+	defer begun.Wait()
 	for {
 		cons, err := b.conn.EnsureCommands(ctx)
 		if err == nil {
 			b.first.look(ctx, b.conn)
 			b.ready.Store(true)
-			b.work(ctx, cons)
+			b.work(ctx, cons, &begun)
 			b.ready.Store(false)
 		}
 		if ctx.Err() != nil {
@@ -94,23 +95,34 @@ func (b *Bus) Run(ctx context.Context) error {
 	}
 }
 
-// work runs the workers until ctx ends or the queue has to be made again.
-func (b *Bus) work(ctx context.Context, cons jetstream.Consumer) {
+// work starts the workers, and returns when ctx has ended or the queue has to be made
+// again. Who works on a command by then finishes it, and keeps its place from a worker of
+// the next time; the others are not kept from the queue by it.
+func (b *Bus) work(ctx context.Context, cons jetstream.Consumer, begun *sync.WaitGroup) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	var wg sync.WaitGroup
 	for range b.workers {
-		wg.Go(func() {
+		begun.Go(func() {
 			defer cancel()
-			for ctx.Err() == nil {
-				if err := b.next(ctx, cons); err != nil {
+			for {
+				select {
+				case b.places <- struct{}{}:
+				case <-ctx.Done():
+					return
+				}
+				err := b.next(ctx, cons)
+				<-b.places
+				if err != nil {
 					b.log.Warn("the command queue does not answer", zap.Error(err))
+					return
+				}
+				if ctx.Err() != nil {
 					return
 				}
 			}
 		})
 	}
-	wg.Wait()
+	<-ctx.Done()
 }
 
 // next waits for one command and handles it. Each worker asks for one: a
@@ -194,7 +206,7 @@ func (b *Bus) handle(ctx context.Context, m jetstream.Msg, asked time.Time) {
 		return
 	}
 	failpoint.Hit(ctx, "provisioner/before-ack")
-	if err := failpoint.After(ctx, "provisioner/after-ack", m.DoubleAck(ctx)); err != nil {
+	if err := failpoint.After(ctx, "provisioner/after-ack", ack(ctx, m)); err != nil {
 		log.Warn("the ack may be lost", zap.Error(err)) // redelivery finds all done
 	}
 	if !out.Silent || out.View != nil || out.Err != nil {
@@ -204,6 +216,14 @@ func (b *Bus) handle(ctx context.Context, m jetstream.Msg, asked time.Time) {
 		}
 		log.Info("command done", append(fields, zap.Error(out.Err))...)
 	}
+}
+
+// ack ends a command. An answer that is lost with its connection does not come; after
+// AckWait the command does, if it is still there.
+func ack(ctx context.Context, m jetstream.Msg) error {
+	ctx, cancel := context.WithTimeout(ctx, natsx.AckWait)
+	defer cancel()
+	return m.DoubleAck(ctx)
 }
 
 // progress says that the worker lives, as long as the attempt's context does. A

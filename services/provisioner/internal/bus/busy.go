@@ -47,7 +47,7 @@ func (b *Bus) failed(ctx context.Context, f failure, log *zap.Logger) {
 // another delivery. Where one may have begun, nobody can say what becomes of it: no
 // word, and the sender is told that.
 func (b *Bus) drop(ctx context.Context, f failure, say *sandbox.Error, log *zap.Logger) {
-	if err := failpoint.After(ctx, "provisioner/after-busy-ack", f.message.DoubleAck(ctx)); err != nil || !b.alone(ctx, f, 0) {
+	if err := failpoint.After(ctx, "provisioner/after-busy-ack", ack(ctx, f.message)); err != nil || !b.alone(ctx, f, 0) {
 		log.Warn("a command of which nothing was done may come again", zap.Error(err))
 		return
 	}

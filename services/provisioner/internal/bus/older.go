@@ -111,7 +111,7 @@ func (b *Bus) behind(ctx context.Context, f failure, out command.Outcome, log *z
 		b.drop(ctx, f, notNow(errOlder), log)
 		return
 	}
-	if err := f.message.DoubleAck(ctx); err != nil {
+	if err := ack(ctx, f.message); err != nil {
 		log.Warn("the ack may be lost", zap.Error(err))
 	}
 	b.skip(ctx, out.Fence)

@@ -12,7 +12,9 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/sandbar-io/sandbar/pkg/natsx"
+	"github.com/sandbar-io/sandbar/pkg/sandbox"
 	"github.com/sandbar-io/sandbar/services/provisioner/internal/bus"
+	"github.com/sandbar-io/sandbar/services/provisioner/internal/command"
 )
 
 // A provisioner that lost its server again and again, without a word of farewell,
@@ -38,7 +40,9 @@ func TestReconnectsLeaveNoSubscriptions(t *testing.T) {
 	b := bus.New(conn, newRunner(done), workers, zap.NewNop())
 	ended := make(chan error)
 	go func() { ended <- b.Run(ctx) }()
-	working := func() bool { return b.Ready() && conn.NumSubscriptions() > before }
+	// All of them: one that is about to ask when the connection goes leaves a subscription
+	// (below), and after a reconnection all are about to.
+	working := func() bool { return b.Ready() && w.consumer().NumWaiting == workers }
 	w.until("workers to wait", working)
 	for range losses {
 		l.cut()
@@ -53,6 +57,51 @@ func TestReconnectsLeaveNoSubscriptions(t *testing.T) {
 	// A request that is sent in the very moment in which the connection goes leaves one
 	// all the same: on a machine that is busy it may be each second loss, not each.
 	w.until("its subscriptions to end", func() bool { return conn.NumSubscriptions()-before <= losses/2 })
+}
+
+// Who works on a command while the connection goes keeps the others from nothing: once
+// it is back they take commands, and what was begun is finished.
+func TestWhoIsBusyKeepsNobodyFromTheQueue(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	l := &line{t: t, to: w.srv.Addr().String()}
+	l.mend()
+	t.Cleanup(l.cut)
+	conn, err := natsx.Connect("test", natsx.Config{URL: "nats://" + l.at, Replicas: 1}, zap.NewNop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	release := make(chan struct{})
+	r := newRunner(func(ctx context.Context, c sandbox.Command) (command.Outcome, error) {
+		if c.SessionID == "slow" {
+			<-release
+		}
+		return done(ctx, c)
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	b := bus.New(conn, r, 3, zap.NewNop())
+	ended := make(chan error)
+	go func() { ended <- b.Run(ctx) }()
+	defer func() {
+		close(release)
+		cancel()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("it ended with %v", err)
+		}
+	}()
+	w.until("workers to wait", b.Ready)
+	w.send("slow")
+	wait(t, "the slow command", r.told)
+	l.cut()
+	w.until("the loss to be felt", func() bool { return !conn.IsConnected() && !b.Ready() })
+	l.mend()
+	w.send("next")
+	for { // the slow one may come a second time before it
+		if got := wait(t, "the next command", r.told); got.command.SessionID == "next" {
+			return
+		}
+	}
 }
 
 // line is a TCP connection to a server that can be cut.
