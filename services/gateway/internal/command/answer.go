@@ -14,6 +14,7 @@ import (
 // answer reads a reply and merges its view, so that a read on this gateway sees
 // the change before the caller does.
 func (s *Sender) answer(c sandbox.Command, m *nats.Msg, log *zap.Logger) (*sandbox.View, error) {
+	s.silent.over() // what is answered was stored
 	var r contract.Reply
 	if err := json.Unmarshal(m.Data, &r); err != nil {
 		return nil, fmt.Errorf("decode reply: %w", err)

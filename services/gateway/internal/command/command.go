@@ -30,8 +30,8 @@ type Timing struct {
 	Rebuild  time.Duration // how long a queue that is made anew is waited for
 	Retry    time.Duration // between two attempts to publish
 	Turn     time.Duration // how long a command waits for its turn; what is left of Deadline is for its work
-	Silent   time.Duration // how long a queue may acknowledge nothing before it is not asked by all
-	Probe    time.Duration // how often it is asked then
+	Silent   time.Duration // how long a queue may answer nothing before it is not asked by all
+	Probe    time.Duration // how long after the last of them it is asked again, by one
 }
 
 // DefaultTiming is what the service uses.

@@ -92,55 +92,73 @@ func (a *absence) lasts(at time.Time) time.Duration {
 	return max(at.Sub(time.Unix(0, since)), 0)
 }
 
-// silence is since when the queue acknowledges nothing. A stream that cannot write,
-// its disk being full for one, takes messages and says nothing, to nobody. What was sent
-// to it is of an unknown fate; what was not is refused, but for one now and then that
-// finds out whether it is over.
+// silence is since when the queue answers nothing over a connection that is there. A
+// stream that cannot write, its disk being full for one, takes messages and says nothing,
+// to nobody. What was sent to it is of an unknown fate; what was not is refused, but for
+// one now and then that finds out whether it is over.
 type silence struct {
 	mu          sync.Mutex
-	first, last time.Time // attempts without an answer; zero: the last one had one
+	life        uint64    // of the connection, by its reconnections
+	first, last time.Time // attempts without an answer; first is zero: there was one since
 }
 
-func (s *silence) note(o outcome) {
+// unanswered notes an attempt over a connection of that life.
+func (s *silence) unanswered(life uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch o {
-	case perhaps:
-		s.last = time.Now()
-		if s.first.IsZero() {
-			s.first = s.last
-		}
-	case stored, refused, full, tooLarge, absent:
-		s.first = time.Time{}
-	case away: // it was not asked
+	if life < s.life {
+		return
+	}
+	s.begin(life)
+	s.last = time.Now()
+	if s.first.IsZero() {
+		s.first = s.last
 	}
 }
 
-// asks reports whether the queue is to be asked.
-func (s *silence) asks(t Timing) bool {
+// over notes that somebody answered, or that nobody was asked.
+func (s *silence) over() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.first = time.Time{}
+}
+
+// asks reports whether the queue is to be asked, by a command that has so much time left.
+func (s *silence) asks(t Timing, life uint64, left time.Duration) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.begin(life)
 	now := time.Now()
 	if s.first.IsZero() || now.Sub(s.first) < t.Silent {
 		return true
 	}
-	if now.Sub(s.last) < t.Probe {
+	if now.Sub(s.last) < t.Probe || left < t.Ack {
 		return false
 	}
 	s.last = now
 	return true
 }
 
+// begin forgets what an earlier connection was like.
+func (s *silence) begin(life uint64) {
+	if life > s.life {
+		s.life, s.first = life, time.Time{}
+	}
+}
+
 const (
 	// comeBack is when NATS or a provisioner may be there again: as often as they
 	// are looked for.
 	comeBack = pingEvery
-	// queueFull is when a full queue may have room: 100,000 commands are not
-	// done sooner, and all who try now fill it again.
+	// queueFull is when a full queue may have room, and one that is silent an answer:
+	// 100,000 commands are not done sooner, and all who try now fill it again.
 	queueFull = 5 * time.Second
 )
 
 func unreachable(err error) error {
+	if errors.Is(err, errSilent) {
+		return busy(err, queueFull, "the command queue acknowledges nothing now, nothing was done, try again")
+	}
 	return busy(err, comeBack, "the command queue cannot be reached now, nothing was done, try again")
 }
 
@@ -153,15 +171,24 @@ func (s *Sender) attempt(ctx context.Context, m *nats.Msg) (outcome, error) {
 	if !s.present() {
 		return away, errAbsent
 	}
-	if !s.silent.asks(s.timing) {
+	if !s.conn.IsConnected() {
+		s.silent.over()
+		return away, nats.ErrDisconnected
+	}
+	life := s.conn.Stats().Reconnects
+	if end, _ := ctx.Deadline(); !s.silent.asks(s.timing, life, time.Until(end)) {
 		return away, errSilent
 	}
 	within, cancel := context.WithTimeout(ctx, s.timing.Ack)
 	defer cancel()
 	_, err := s.conn.JS.PublishMsg(within, m, jetstream.WithRetryAttempts(0))
 	o := classify(err)
-	if ctx.Err() == nil { // else it was not waited for
-		s.silent.note(o)
+	switch {
+	case errors.Is(err, nats.ErrMaxPayload): // nobody was asked
+	case o != perhaps:
+		s.silent.over()
+	case ctx.Err() == nil: // else it was not waited for
+		s.silent.unanswered(life)
 	}
 	return o, err
 }
