@@ -119,7 +119,7 @@ func (s *source[T]) refresh(ctx context.Context) error {
 			return fmt.Errorf("read the list of %s: %w", s.kind, err)
 		}
 		if opts.Continue = l.GetContinue(); opts.Continue == "" {
-			return s.store.Replace(objs, l.GetResourceVersion())
+			return s.store.replace(objs, l.GetResourceVersion())
 		}
 	}
 }

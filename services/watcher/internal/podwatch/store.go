@@ -34,7 +34,7 @@ type store[T any] struct {
 	byRecord map[string][]string // names: one, as a rule, so that a set would cost more than it saves
 	version  uint64
 	doubted  bool // the next list may hold others of the same versions
-	behind   bool // its watch stood still, and no list has come since
+	behind   bool // its watch stood still, and has not begun anew
 	once     sync.Once
 	synced   chan struct{}
 }
@@ -133,8 +133,19 @@ func (s *store[T]) Delete(obj any) error {
 	return nil
 }
 
-// Replace takes a whole list.
+// Replace takes the whole list with which a watch begins.
 func (s *store[T]) Replace(objs []any, resourceVersion string) error {
+	if err := s.replace(objs, resourceVersion); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.behind = false // where what was here is younger still, the watch goes on from the list
+	return nil
+}
+
+// replace takes a whole list.
+func (s *store[T]) replace(objs []any, resourceVersion string) error {
 	rv := kube.Order(resourceVersion)
 	next := make(map[string]*entry[T], len(objs))
 	for _, obj := range objs {
@@ -170,7 +181,7 @@ func (s *store[T]) swap(next map[string]*entry[T], rv uint64) []T {
 			s.set(name, e)
 		}
 	}
-	s.version, s.doubted, s.behind = rv, false, false
+	s.version, s.doubted = rv, false
 	s.once.Do(func() { close(s.synced) })
 	return out
 }
@@ -186,7 +197,7 @@ func (s *store[T]) Bookmark(resourceVersion string) error {
 // Resync does nothing: the observer looks at all keys by itself.
 func (s *store[T]) Resync() error { return nil }
 
-// stood notes that the watch has stood still. What is here is old until a list comes.
+// stood notes that the watch has stood still. What is here is old until it begins anew.
 func (s *store[T]) stood() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -71,6 +71,7 @@ func TestStoreNeverGoesBack(t *testing.T) {
 		{"an old bookmark", func() { ok(s.Bookmark("19")) }, map[string]uint64{"a": 12, "b": 7}, 20, 0},
 		{"a live list", func() { ok(s.Replace(podList(pod("a", 12), pod("d", 25)), "30")) }, map[string]uint64{"a": 12, "d": 25}, 30, 2},
 		{"what the watch shows late", func() { ok(s.Add(pod("d", 25))); ok(s.Delete(pod("b", 24))) }, map[string]uint64{"a": 12, "d": 25}, 30, 0},
+		{"a watch that begins anew behind what is here", func() { s.stood(); ok(s.Replace(podList(pod("a", 5)), "11")) }, map[string]uint64{"a": 12, "d": 25}, 30, 0},
 		{"a cluster from a backup", func() { s.forget(); ok(s.Replace(podList(pod("a", 3)), "4")) }, map[string]uint64{"a": 3}, 4, 3},
 	}
 	for _, step := range steps {
@@ -78,6 +79,9 @@ func TestStoreNeverGoesBack(t *testing.T) {
 		step.do()
 		if got := holds(s); !maps.Equal(got, step.want) || s.at() != step.at || told != step.told {
 			t.Errorf("%s: %v at %d, told %d times; want %v at %d, %d times", step.name, got, s.at(), told, step.want, step.at, step.told)
+		}
+		if s.isBehind() {
+			t.Errorf("%s: it is still behind", step.name)
 		}
 	}
 }
