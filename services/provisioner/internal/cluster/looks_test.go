@@ -25,6 +25,7 @@ import (
 type lister struct {
 	records []string
 	let     chan struct{}
+	letGo   func()
 	refuse  atomic.Bool
 
 	mu              sync.Mutex
@@ -74,8 +75,10 @@ func newLister(t *testing.T, records int) (*lister, *cluster.Cluster) {
 	for i := range records {
 		l.records = append(l.records, fmt.Sprintf("sandbox-%d", i))
 	}
+	l.letGo = sync.OnceFunc(func() { close(l.let) })
 	srv := httptest.NewServer(l)
 	t.Cleanup(srv.Close)
+	t.Cleanup(l.letGo)
 	own := &http.Transport{}
 	t.Cleanup(own.CloseIdleConnections)
 	client, err := kubernetes.NewForConfig(&rest.Config{Host: srv.URL, QPS: -1, Transport: own})
@@ -123,7 +126,7 @@ func TestLooksAreDoneTogether(t *testing.T) {
 		ask(i, atOnce)
 	}
 	until(t, "looks that wait", looks-atOnce, c.WaitingLooks)
-	close(l.let)
+	l.letGo()
 	all.Wait()
 	if l.lists != atOnce+2 || l.max != atOnce {
 		t.Errorf("%d lists for %d looks, %d at once; want %d, two of them for those that waited, and %d at once", l.lists, looks, l.max, atOnce+2, atOnce)
@@ -148,7 +151,7 @@ func TestALookThatIsGivenUp(t *testing.T) {
 	if _, _, err := c.Pods(ctx, l.records[0]); !errors.Is(err, context.Canceled) || l.count() != 1 {
 		t.Errorf("who has no time is told %v, %d lists", err, l.count())
 	}
-	close(l.let)
+	l.letGo()
 	if pods, _, err := c.Pods(t.Context(), l.records[1]); err != nil || len(pods) != 1 {
 		t.Errorf("the next finds %+v, %v", pods, err)
 	}
@@ -159,7 +162,7 @@ func TestALookThatFails(t *testing.T) {
 	t.Parallel()
 	l, c := newLister(t, 8)
 	l.refuse.Store(true)
-	close(l.let)
+	l.letGo()
 	var all sync.WaitGroup
 	for _, record := range l.records {
 		all.Go(func() {
