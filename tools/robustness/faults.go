@@ -36,7 +36,12 @@ func (w *world) round(ctx context.Context, n int, r plan.Round) error {
 		all.Go(func() {
 			w.Log("round %d at %s: %s %s %s for %s", n, w.recorder.Now().Round(time.Second), f.Kind, f.Target, f.Point, f.Hold)
 			done[i] = history.Fault{Round: n, Kind: string(f.Kind), Target: f.Target, Begin: w.recorder.Now()}
-			errs[i] = w.make(ctx, n, f)
+			err := w.make(ctx, n, f)
+			if errors.Is(err, errNotReached) { // nothing but a restart
+				done[i].Kind += ", not reached"
+			} else {
+				errs[i] = err
+			}
 			done[i].Healed = w.recorder.Now()
 		})
 	}
@@ -136,18 +141,21 @@ func (w *world) terminate(ctx context.Context, name string) error {
 	})
 }
 
+// errNotReached is a service that did not come by its point in time.
+var errNotReached = errors.New("the point was not reached")
+
 // reached is how long it may take until a service comes by a point. Most do at once.
 const reached = 5 * time.Second
 
 // atPoint starts a service anew so that something happens to it at a failpoint. One that
 // is to crash is started again, without the point; if it did not come there it is killed.
-// Others go on; what did not happen to them will not.
+// Others go on; what has not happened to one by then will not.
 func (w *world) atPoint(ctx context.Context, n int, f plan.Fault) error {
 	if err := w.Kill(f.Target); err != nil {
 		return err
 	}
 	what := map[plan.Kind]string{plan.Crash: "crash", plan.Hang: "hang", plan.LostAnswer: "error"}[f.Kind]
-	once := w.once(n, f.Point)
+	once := w.once(n, f.Target, f.Point)
 	err := w.StartService(f.Target, fmt.Sprintf("SANDBAR_FAILPOINT=%s:%d=%s", f.Point, f.Nth, what),
 		"SANDBAR_FAILPOINT_ONCE="+once, "SANDBAR_FAILPOINT_HANG="+f.Hold.String())
 	if err != nil {
@@ -157,22 +165,30 @@ func (w *world) atPoint(ctx context.Context, n int, f plan.Fault) error {
 		_, err := os.Stat(once)
 		return "", err == nil
 	})
-	if f.Kind == plan.Crash {
-		if err := w.Kill(f.Target); err != nil && w.Running(f.Target) {
-			return err
-		}
-		return w.StartService(f.Target)
-	}
 	file, err := os.OpenFile(once, os.O_CREATE|os.O_EXCL, 0o600)
 	switch {
 	case err == nil:
-		return file.Close()
-	case !errors.Is(err, os.ErrExist):
+		err = errors.Join(errNotReached, file.Close())
+	case errors.Is(err, os.ErrExist):
+		err = nil
+	default:
 		return err
-	case f.Kind == plan.Hang:
-		wait(ctx, f.Hold)
 	}
-	return nil
+	switch f.Kind {
+	case plan.Crash:
+		if err := w.Kill(f.Target); err != nil && w.Running(f.Target) {
+			return err
+		}
+		if failed := w.StartService(f.Target); failed != nil {
+			return failed
+		}
+	case plan.Hang:
+		if err == nil {
+			wait(ctx, f.Hold)
+		}
+	default: // its answer was lost
+	}
+	return err
 }
 
 func (w *world) freezeAPI(ctx context.Context, f plan.Fault) error {

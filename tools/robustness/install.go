@@ -164,6 +164,6 @@ func (in *installation) remove(ctx context.Context) error {
 }
 
 // once is a file that tells that a failpoint was hit.
-func (in *installation) once(round int, point string) string {
-	return filepath.Join(in.Dir, fmt.Sprintf("once-%d-%s", round, strings.ReplaceAll(point, "/", "-")))
+func (in *installation) once(round int, target, point string) string {
+	return filepath.Join(in.Dir, fmt.Sprintf("once-%d-%s-%s", round, target, strings.ReplaceAll(point, "/", "-")))
 }

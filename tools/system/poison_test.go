@@ -101,9 +101,7 @@ func TestPoisonedSandboxEnds(t *testing.T) {
 	if ended.RuntimeID != rt.RuntimeID || !strings.Contains(ended.StatusDetail, "it was not ready within 20s") {
 		t.Errorf("it ended as %+v, want %s, and why", ended, rt.RuntimeID)
 	}
-	if err := r.api(0).Stop(t.Context(), rt.RuntimeID); err != nil {
-		t.Error(err)
-	}
+	r.accepted(t, "a stop", func(ctx context.Context) error { return r.api(0).Stop(ctx, rt.RuntimeID) })
 	r.waitHas(t, rt.RuntimeID)
 	r.waitDrained(t, js)
 	t.Logf("%d provisioners died of it", deaths.Load())

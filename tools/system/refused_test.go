@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -14,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/sandbar-io/sandbar/pkg/contract"
 	"github.com/sandbar-io/sandbar/tools/conformance/client"
 	"github.com/sandbar-io/sandbar/tools/devstack/stack"
 )
@@ -90,6 +92,44 @@ func TestTheNamespaceEnds(t *testing.T) {
 	}
 }
 
+// TestARightThatStaysAway: a start for which the provisioner lacks a right is given up,
+// and what it left is tried again now and then, not in a loop. Once the right is there the
+// sandbox comes, in the same process.
+func TestARightThatStaysAway(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, "no-right", stack.Options{Settings: []string{noPurge}})
+	js := r.bus(t, "provisioner")
+	pid := r.pid(t, "provisioner-0")
+	x := right{"provisioner", "create", "pods"}
+	giveBack := r.without(t, "provisioner", x)
+	answer, err := r.api(0).Do(t.Context(), client.Request{Method: http.MethodPost, Path: "/start", Body: body(t, "waits")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := answer.Problem(http.StatusGatewayTimeout); err != nil || !strings.Contains(string(answer.Body), "was given up") {
+		t.Errorf("%v; after %s: %s; want 504 and that it was given up", err, answer.Took, answer.Body)
+	}
+	r.waitLogged(t, "provisioner-0", x, "waits")
+	rt := r.shown(t, "waits", shows("starting", "not found"))
+	const while, most = 15 * time.Second, 4 // the start's, and reconciles' after 4 s, 5 s and 10 s more
+	<-time.After(while)
+	dead, err := js.Stream(t.Context(), contract.DeadStream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := dead.CachedInfo().State.Msgs; n < 1 || n > most {
+		t.Errorf("%d commands were given up by %s after the first, want 1 to %d", n, while, most)
+	}
+	giveBack()
+	if got := waitStatus(t, r.api(0), "waits", "running"); got.RuntimeID != rt.RuntimeID {
+		t.Errorf("it came as %s, want %s", got.RuntimeID, rt.RuntimeID)
+	}
+	r.waitDrained(t, js)
+	if now := r.pid(t, "provisioner-0"); now != pid {
+		t.Error("the provisioner was restarted or died")
+	}
+}
+
 // isRefused wants a start refused at once, with these words, and that nobody knows of
 // it afterwards.
 func (r *rig) isRefused(t *testing.T, session, words string) {
@@ -132,8 +172,14 @@ func (r *rig) forbid(t *testing.T, words string) (allow func()) {
 		},
 	}
 	allow = func() {
-		_ = api.ValidatingAdmissionPolicyBindings().Delete(ctx, name, metav1.DeleteOptions{}) // may be gone
-		_ = api.ValidatingAdmissionPolicies().Delete(ctx, name, metav1.DeleteOptions{})
+		for _, err := range []error{
+			api.ValidatingAdmissionPolicyBindings().Delete(ctx, name, metav1.DeleteOptions{}),
+			api.ValidatingAdmissionPolicies().Delete(ctx, name, metav1.DeleteOptions{}),
+		} {
+			if err != nil && !apierrors.IsNotFound(err) {
+				t.Errorf("the policy stays: %v", err)
+			}
+		}
 	}
 	t.Cleanup(allow)
 	if _, err := api.ValidatingAdmissionPolicies().Create(ctx, policy, metav1.CreateOptions{}); err != nil {

@@ -12,9 +12,10 @@ import (
 	"github.com/sandbar-io/sandbar/tools/internal/machine"
 )
 
-// More tasks than cores, for a while: they wait for each other.
-func TestWaitingIsTold(t *testing.T) {
-	t.Parallel()
+// More threads than cores, for a while: they wait for each other.
+func TestWaitingIsTold(t *testing.T) { // alone: it changes the process
+	before := runtime.GOMAXPROCS(4 * runtime.NumCPU())
+	defer runtime.GOMAXPROCS(before)
 	m := machine.Now()
 	var wg sync.WaitGroup
 	for range 4 * runtime.NumCPU() {

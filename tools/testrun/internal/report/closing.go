@@ -110,9 +110,9 @@ func (c Closing) times(out *strings.Builder) {
 }
 
 // again names what failed once more, a line each: who reads only the end of a long
-// run, or is shown no more of it, sees all of them.
+// run, or is shown no more of it, sees which these are.
 func (c Closing) again(out *strings.Builder) {
-	const width = 300
+	const width, lines = 400, 3
 	head := "\n== failed, in short\n"
 	for _, t := range c.Results.Tests() {
 		if !t.Leaf || t.Outcome != gotest.Failed {
@@ -124,7 +124,7 @@ func (c Closing) again(out *strings.Builder) {
 		for i, line := range said {
 			said[i] = strings.TrimSpace(line)
 		}
-		line := []rune(c.short(t.ID) + ": " + strings.Join(said[:min(2, len(said))], " / "))
+		line := []rune(c.short(t.ID) + ": " + strings.Join(said[:min(lines, len(said))], " / "))
 		fmt.Fprintln(out, string(line[:min(len(line), width)]))
 	}
 }
