@@ -130,8 +130,8 @@ func TestARightThatStaysAway(t *testing.T) {
 	}
 }
 
-// isRefused wants a start refused at once, with these words, and that nobody knows of
-// it afterwards.
+// isRefused wants a start refused for good, not given up, with these words, and that
+// nobody knows of it afterwards.
 func (r *rig) isRefused(t *testing.T, session, words string) {
 	t.Helper()
 	answer, err := r.api(0).Do(t.Context(), client.Request{Method: http.MethodPost, Path: "/start", Body: body(t, session)})

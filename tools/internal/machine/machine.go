@@ -13,8 +13,7 @@ import (
 type Mark struct {
 	at          time.Time
 	core, disk  time.Duration // how long at least one task waited for it, so far
-	stolen, all float64       // seconds of all cores that a host kept, and all of them
-	told        bool
+	stolen, all float64       // seconds of all cores that a host kept, and all of them; 0: Linux does not tell
 }
 
 // Now marks the moment. Where Linux tells nothing, neither does the mark.
@@ -39,7 +38,6 @@ func Now() Mark {
 	m.core, m.disk = time.Duration(core.Some.Total)*time.Microsecond, time.Duration(disk.Some.Total)*time.Microsecond
 	c := stat.CPUTotal
 	m.stolen, m.all = c.Steal, c.User+c.Nice+c.System+c.Idle+c.Iowait+c.IRQ+c.SoftIRQ+c.Steal
-	m.told = true
 	return m
 }
 
@@ -48,7 +46,7 @@ func Now() Mark {
 func (m Mark) Since() string {
 	now := Now()
 	took := now.at.Sub(m.at)
-	if !m.told || !now.told || took <= 0 || now.all <= m.all {
+	if m.all == 0 || took <= 0 || now.all <= m.all {
 		return ""
 	}
 	part := func(waited time.Duration) float64 { return 100 * float64(waited) / float64(took) }

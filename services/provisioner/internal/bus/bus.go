@@ -104,7 +104,7 @@ func (b *Bus) work(ctx context.Context, cons jetstream.Consumer, begun *sync.Wai
 	for range b.workers {
 		begun.Go(func() {
 			defer cancel()
-			for {
+			for ctx.Err() == nil {
 				select {
 				case b.places <- struct{}{}:
 				case <-ctx.Done():
@@ -114,9 +114,6 @@ func (b *Bus) work(ctx context.Context, cons jetstream.Consumer, begun *sync.Wai
 				<-b.places
 				if err != nil {
 					b.log.Warn("the command queue does not answer", zap.Error(err))
-					return
-				}
-				if ctx.Err() != nil {
 					return
 				}
 			}

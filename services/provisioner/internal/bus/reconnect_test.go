@@ -23,14 +23,7 @@ func TestReconnectsLeaveNoSubscriptions(t *testing.T) {
 	t.Parallel()
 	const workers, losses = 8, 6
 	w := newWorld(t)
-	l := &line{t: t, to: w.srv.Addr().String()}
-	l.mend()
-	t.Cleanup(l.cut)
-	conn, err := natsx.Connect("test", natsx.Config{URL: "nats://" + l.at, Replicas: 1}, zap.NewNop())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(conn.Close)
+	l, conn := w.connectByLine()
 	if _, err := conn.EnsureCommands(t.Context()); err != nil { // makes what all requests share
 		t.Fatal(err)
 	}
@@ -64,14 +57,7 @@ func TestReconnectsLeaveNoSubscriptions(t *testing.T) {
 func TestWhoIsBusyKeepsNobodyFromTheQueue(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	l := &line{t: t, to: w.srv.Addr().String()}
-	l.mend()
-	t.Cleanup(l.cut)
-	conn, err := natsx.Connect("test", natsx.Config{URL: "nats://" + l.at, Replicas: 1}, zap.NewNop())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(conn.Close)
+	l, conn := w.connectByLine()
 	release := make(chan struct{})
 	r := newRunner(func(ctx context.Context, c sandbox.Command) (command.Outcome, error) {
 		if c.SessionID == "slow" {
@@ -112,6 +98,20 @@ type line struct {
 	mu    sync.Mutex
 	open  []io.Closer
 	ended sync.WaitGroup
+}
+
+// connectByLine connects over a line of its own.
+func (w *world) connectByLine() (*line, *natsx.Conn) {
+	w.t.Helper()
+	l := &line{t: w.t, to: w.srv.Addr().String()}
+	l.mend()
+	w.t.Cleanup(l.cut)
+	conn, err := natsx.Connect("test", natsx.Config{URL: "nats://" + l.at, Replicas: 1}, zap.NewNop())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(conn.Close)
+	return l, conn
 }
 
 func (l *line) mend() {

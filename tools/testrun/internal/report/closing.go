@@ -89,14 +89,20 @@ const saidEnds = 6
 
 // reason is what a test said: all of it, or its ends.
 func reason(output string) string {
-	said := strings.Split(strings.TrimSpace(Quote(output)), "\n")
+	said := saidBy(output)
 	if left := len(said) - 2*saidEnds; left > 0 {
 		said = slices.Concat(said[:saidEnds], []string{fmt.Sprintf("(%d lines more)", left)}, said[len(said)-saidEnds:])
 	}
+	return strings.Join(said, "\n    ")
+}
+
+// saidBy is what a test said, by line.
+func saidBy(output string) []string {
+	said := strings.Split(strings.TrimSpace(Quote(output)), "\n")
 	for i, line := range said {
 		said[i] = strings.TrimSpace(line)
 	}
-	return strings.Join(said, "\n    ")
+	return said
 }
 
 func (c Closing) times(out *strings.Builder) {
@@ -120,10 +126,7 @@ func (c Closing) again(out *strings.Builder) {
 		}
 		out.WriteString(head)
 		head = ""
-		said := strings.Split(strings.TrimSpace(Quote(t.Output)), "\n")
-		for i, line := range said {
-			said[i] = strings.TrimSpace(line)
-		}
+		said := saidBy(t.Output)
 		line := []rune(c.short(t.ID) + ": " + strings.Join(said[:min(lines, len(said))], " / "))
 		fmt.Fprintln(out, string(line[:min(len(line), width)]))
 	}
