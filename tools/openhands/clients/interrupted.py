@@ -3,7 +3,7 @@
 import time
 
 from driver import config, tell, workspace
-from talk import agent, ids, outcome
+from talk import agent, finish, ids, outcome
 
 from openhands.sdk import Conversation
 from openhands.sdk.event import ObservationEvent
@@ -28,6 +28,6 @@ with workspace() as space:
     space.pause()
     space.resume()
 
-    conversation.run(timeout=300)
+    finish(conversation)
     tell(first=outcome(conversation), kept=ids(conversation)[: len(before)] == before)
     conversation.close()

@@ -1,5 +1,7 @@
 """An agent with a terminal and a file editor, and how the drivers talk to it."""
 
+import time
+
 from driver import config
 from pydantic import SecretStr
 
@@ -28,9 +30,27 @@ def outcome(conversation):
     }
 
 
+def finish(conversation):
+    """Run until the agent server says that the run has ended.
+
+    run() may return at once after a resume: a socket that comes back while the run begins
+    starts with the state from just before, and the client takes that for the run's end.
+    """
+    limit = 300
+    conversation.run(timeout=limit)
+    deadline = time.monotonic() + limit
+    conversation.state.refresh_from_server()
+    while not conversation.state.execution_status.is_terminal():
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"the run has not ended in {limit} s: {conversation.state.execution_status.value}")
+        time.sleep(0.5)
+        conversation.state.refresh_from_server()
+    conversation.state.events.reconcile()
+
+
 def talk(conversation, text):
     conversation.send_message(text)
-    conversation.run(timeout=300)
+    finish(conversation)
     return outcome(conversation)
 
 
