@@ -1,7 +1,8 @@
 // Package admission lets commands go on their way: so many of one tenant and so
-// many of all at a time, and if that is wanted no more than Kubernetes works on
-// without getting slower. What must wait stands in a queue of its tenant, and the tenants take
-// turns, so that one tenant's flood is before its own requests only.
+// many of all at a time, and if that is wanted for no longer than a burst more than
+// Kubernetes works on without getting slower. What must wait stands in a queue of its
+// tenant, and the tenants take turns, so that one tenant's flood is before its own
+// requests only.
 package admission
 
 import (
@@ -17,7 +18,7 @@ type Limits struct {
 	PerTenant int  // under way at a time, of one tenant
 	Total     int  // under way at a time, of all
 	Waiting   int  // in the queue, of all
-	Paced     bool // where there are several tenants no more go than Kubernetes works on at once
+	Paced     bool // where there are several tenants no more go for long than Kubernetes works on at once
 }
 
 const (
@@ -59,18 +60,21 @@ type tenant struct {
 	running int
 	queue   list.List     // of *Ticket
 	turn    *list.Element // in Gate.turns; nil: nothing waits, or PerTenant is reached
+	late    late
+	kept    bool // for late alone, which a timer ends
 }
 
 // Ticket is one command's place: in the queue at first, on its way later.
 type Ticket struct {
-	gate   *Gate
-	of     *tenant
-	verb   sandbox.Verb
-	place  *list.Element // in the tenant's queue; nil: not in it any more
-	inside bool
-	began  time.Time
-	went   time.Time
-	end    End
+	gate    *Gate
+	of      *tenant
+	verb    sandbox.Verb
+	place   *list.Element // in the tenant's queue; nil: not in it any more
+	inside  bool
+	began   time.Time
+	overdue *time.Timer // looks at the queue when it has waited long enough; nil: it need not
+	went    time.Time
+	end     End
 
 	ready chan struct{}
 	err   error // before ready is closed
@@ -115,7 +119,17 @@ func (g *Gate) Join(name string, v sandbox.Verb) (*Ticket, error) {
 	g.waiting++
 	g.turn(of)
 	g.admit()
+	if t.place != nil && g.pace != nil {
+		t.overdue = time.AfterFunc(patience, g.look)
+	}
 	return t, nil
+}
+
+// look lets in whom time alone has made due.
+func (g *Gate) look() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.admit()
 }
 
 // called notes who sends commands. A tenant that has Kubernetes to itself may fill
@@ -168,12 +182,35 @@ func (g *Gate) room(of *tenant) error {
 // again go so, for otherwise it would bound nothing where tenants are many.
 func (g *Gate) free(t *tenant) bool {
 	switch {
-	case g.limits.Total > 0 && g.running >= g.limits.Total:
+	case g.taken():
 		return false
 	case !g.paced || g.running < g.pace.places():
 		return true
 	}
 	return t.running == 0 && !g.pace.probe && g.running < 2*g.pace.places()
+}
+
+func (g *Gate) taken() bool { return g.limits.Total > 0 && g.running >= g.limits.Total }
+
+// overdue reports whether the first of a tenant's queue has waited for the pace for so
+// long that it goes in spite of it. A moment in which one goes at a time is over sooner.
+func (g *Gate) overdue(t *tenant) bool {
+	first := t.queue.Front().Value.(*Ticket)
+	if !g.paced || g.pace.probe || g.taken() || time.Since(first.began) < patience {
+		return false
+	}
+	t.late.note()
+	return t.late.bursts()
+}
+
+// bursts reports whether any tenant's commands go in spite of the pace.
+func (g *Gate) bursts() bool {
+	for _, t := range g.tenants {
+		if t.late.bursts() {
+			return true
+		}
+	}
+	return false
 }
 
 func (g *Gate) below(t *tenant) bool {
@@ -191,15 +228,15 @@ func (g *Gate) turn(t *tenant) {
 func (g *Gate) admit() {
 	for e := g.turns.Front(); e != nil; {
 		t := e.Value.(*tenant)
-		if !g.free(t) {
+		if !g.free(t) && !g.overdue(t) {
 			e = e.Next()
 			continue
 		}
 		g.turns.Remove(e)
 		t.turn = nil
-		next := t.queue.Remove(t.queue.Front()).(*Ticket)
-		next.place, next.inside, next.went = nil, true, time.Now()
-		g.waiting--
+		next := t.queue.Front().Value.(*Ticket)
+		g.unqueue(next)
+		next.inside, next.went = true, time.Now()
 		g.running++
 		if g.paced {
 			g.pace.in(g.running)
@@ -212,11 +249,18 @@ func (g *Gate) admit() {
 	}
 }
 
-// remove takes a ticket out of the queue.
-func (g *Gate) remove(t *Ticket) {
+func (g *Gate) unqueue(t *Ticket) {
 	t.of.queue.Remove(t.place)
 	t.place = nil
 	g.waiting--
+	if t.overdue != nil {
+		t.overdue.Stop()
+	}
+}
+
+// remove takes a ticket out of the queue that is not to go.
+func (g *Gate) remove(t *Ticket) {
+	g.unqueue(t)
 	if t.of.queue.Len() == 0 && t.of.turn != nil {
 		g.turns.Remove(t.of.turn)
 		t.of.turn = nil
@@ -224,11 +268,23 @@ func (g *Gate) remove(t *Ticket) {
 	g.forget(t.of)
 }
 
-// forget drops a tenant that has nothing here: there is no end of names.
+// forget drops a tenant that has nothing here, nor had lately: there is no end of names.
 func (g *Gate) forget(t *tenant) {
-	if t.running == 0 && t.queue.Len() == 0 {
-		delete(g.tenants, t.name)
+	if t.kept || t.running > 0 || t.queue.Len() > 0 {
+		return
 	}
+	rest := t.late.lasts()
+	if rest <= 0 {
+		delete(g.tenants, t.name)
+		return
+	}
+	t.kept = true
+	time.AfterFunc(rest, func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		t.kept = false
+		g.forget(t)
+	})
 }
 
 // Ready is closed when the command may go, or never may: see Err.
@@ -241,7 +297,7 @@ func (t *Ticket) Err() error { return t.err }
 // longer than probeLasts.
 func (g *Gate) ended(t *Ticket) {
 	probed := g.pace.probe
-	g.pace.out(t.verb, time.Since(t.went), t.end, g.running)
+	g.pace.out(t.verb, time.Since(t.went), t.end, g.running, g.bursts())
 	if !probed && g.pace.probe {
 		time.AfterFunc(probeLasts, func() {
 			g.mu.Lock()

@@ -93,8 +93,9 @@ func (p *pace) in(running int) {
 	p.reached = p.reached || running >= p.places()
 }
 
-// out notes how a command ended, and that so many are under way without it.
-func (p *pace) out(v sandbox.Verb, took time.Duration, e End, running int) {
+// out notes how a command ended, and that so many are under way without it. Where some go
+// in spite of the number nobody is made to wait for a measure.
+func (p *pace) out(v sandbox.Verb, took time.Duration, e End, running int, spite bool) {
 	if p.probe && p.peak > 1 { // those from before were not alone
 		if running == 0 {
 			p.begin(0)
@@ -117,7 +118,7 @@ func (p *pace) out(v sandbox.Verb, took time.Duration, e End, running int) {
 		over = p.samples >= probing
 	}
 	if over {
-		p.decide()
+		p.decide(!spite)
 		p.begin(running)
 	}
 }
@@ -130,7 +131,7 @@ func (p *pace) giveUp(running int) {
 	if p.peak > 1 {
 		clear(p.seen) // they were not alone
 	}
-	p.decide()
+	p.decide(false)
 	p.begin(running)
 }
 
@@ -139,15 +140,15 @@ func (p *pace) begin(running int) {
 	p.samples, p.choked, p.began, p.peak, p.reached = 0, 0, time.Now(), running, false
 }
 
-// decide ends a window.
-func (p *pace) decide() {
+// decide ends a window, and may begin to measure.
+func (p *pace) decide(may bool) {
 	slow, measured, fresh := p.slowness()
 	p.measure()
 	switch {
 	case p.probe:
 		p.probe = false
 	case !p.reached && (!fresh || slow < hard || p.peak <= 1): // too few to tell
-	case !fresh && !sameSlot(p.tried):
+	case may && !fresh && !sameSlot(p.tried):
 		p.probe, p.tried = true, time.Now()
 	case !measured:
 	case slow > hard:

@@ -393,3 +393,83 @@ func TestABurstAfterAQuietWhile(t *testing.T) {
 		}
 	})
 }
+
+const turn = 4 * time.Second // what waits longer is refused
+
+// together sends fifty at once, and again until ctx ends, and returns how long one of
+// them waited at most for its turn.
+func together(ctx context.Context, g *admission.Gate, k *kubernetes, name string) (longest time.Duration) {
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	for range 50 {
+		all.Go(func() {
+			for again := true; again; again = ctx.Err() == nil {
+				begin, waited := time.Now(), turn
+				ticket, err := g.Join(name, sandbox.Start)
+				if err != nil {
+					panic(err) // there is room for all
+				}
+				select {
+				case <-ticket.Ready():
+					waited = time.Since(begin)
+					k.do(starts[sandbox.Start])
+					ticket.Note(admission.Done)
+					ticket.Leave()
+				case <-time.After(turn):
+					_ = ticket.GiveUp(admission.ReasonLate)
+				}
+				mu.Lock()
+				longest = max(longest, waited)
+				mu.Unlock()
+			}
+		})
+	}
+	all.Wait()
+	return longest
+}
+
+// A burst goes through though Kubernetes is slow, for whatever reason: what a gateway
+// lets wait for too long is refused. Of what does not end some must wait.
+func TestABurstGoesThrough(t *testing.T) {
+	t.Parallel()
+	const lasts = 40 * time.Second
+	for name, before := range map[string]func(context.Context, *admission.Gate, *kubernetes){
+		"the first":              func(context.Context, *admission.Gate, *kubernetes) {},
+		"beside another's flood": func(ctx context.Context, g *admission.Gate, k *kubernetes) { together(ctx, g, k, "flood") },
+		"after its own flood": func(ctx context.Context, g *admission.Gate, k *kubernetes) {
+			flood, stop := context.WithTimeout(ctx, lasts/2)
+			defer stop()
+			together(flood, g, k, "bursts")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				ctx, end := context.WithCancel(t.Context())
+				defer end()
+				k := newKubernetes(ctx, 1000)
+				g := admission.New(admission.Limits{PerTenant: 32, Total: 64, Waiting: 512, Paced: true})
+				join(t, g, "another").Leave()
+				tenant{"quiet", []*admission.Gate{g}, k, starts, tick}.p99(ctx, 5*time.Second)
+				k.slower(10)
+				for _, tt := range []struct {
+					of     string
+					lasts  time.Duration
+					within bool
+				}{{"a burst", 0, true}, {"a flood", lasts, false}} {
+					other, stop := context.WithTimeout(ctx, lasts)
+					var all sync.WaitGroup
+					all.Go(func() { before(other, g, k) })
+					<-time.After(lasts - 2*time.Second)
+					sent, cancel := context.WithTimeout(ctx, tt.lasts)
+					if longest := together(sent, g, k, "bursts"); (longest < turn) != tt.within {
+						t.Errorf("one of %s waited for %s", tt.of, longest)
+					}
+					cancel()
+					all.Wait()
+					stop()
+				}
+			})
+		})
+	}
+}

@@ -17,7 +17,8 @@ import (
 const (
 	floodClients  = 64
 	floodGateways = 2
-	floodSettles  = 5 * time.Second        // until what a gateway lets through has become what it is going to be
+	floodSettles  = 15 * time.Second       // until it is no burst any more, and what a gateway lets through has become what it is going to be
+	floodEnds     = 5 * time.Second        // until nothing of it is under way
 	floodAgain    = 100 * time.Millisecond // after a refusal
 )
 
@@ -70,7 +71,7 @@ func flooded(ctx context.Context, e *Env, state *cluster.State, key, name string
 		return err
 	})
 	alone := func(ctx context.Context) (figure.Sample, error) {
-		pause(ctx, floodSettles)
+		pause(ctx, floodEnds)
 		return one(ctx)
 	}
 	beside := func(ctx context.Context) (figure.Sample, error) {
