@@ -66,15 +66,15 @@ type tenant struct {
 
 // Ticket is one command's place: in the queue at first, on its way later.
 type Ticket struct {
-	gate    *Gate
-	of      *tenant
-	verb    sandbox.Verb
-	place   *list.Element // in the tenant's queue; nil: not in it any more
-	inside  bool
-	began   time.Time
-	overdue *time.Timer // looks at the queue when it has waited long enough; nil: it need not
-	went    time.Time
-	end     End
+	gate   *Gate
+	of     *tenant
+	verb   sandbox.Verb
+	place  *list.Element // in the tenant's queue; nil: not in it any more
+	inside bool
+	began  time.Time
+	timer  *time.Timer // looks at the queue when it has waited long enough; nil: it need not
+	went   time.Time
+	end    End
 
 	ready chan struct{}
 	err   error // before ready is closed
@@ -120,7 +120,7 @@ func (g *Gate) Join(name string, v sandbox.Verb) (*Ticket, error) {
 	g.turn(of)
 	g.admit()
 	if t.place != nil && g.pace != nil {
-		t.overdue = time.AfterFunc(patience, g.look)
+		t.timer = time.AfterFunc(patience, g.look)
 	}
 	return t, nil
 }
@@ -192,25 +192,25 @@ func (g *Gate) free(t *tenant) bool {
 
 func (g *Gate) taken() bool { return g.limits.Total > 0 && g.running >= g.limits.Total }
 
-// overdue reports whether the first of a tenant's queue has waited for the pace for so
-// long that it goes in spite of it. A moment in which one goes at a time is over sooner.
-func (g *Gate) overdue(t *tenant) bool {
-	first := t.queue.Front().Value.(*Ticket)
-	if !g.paced || g.pace.probe || g.taken() || time.Since(first.began) < patience {
-		return false
-	}
-	t.late.note()
-	return t.late.bursts()
-}
+// spite reports whether a tenant's first, which has waited for long enough, goes in spite
+// of the pace.
+func (g *Gate) spite(t *tenant) bool { return g.paced && !g.taken() && t.late.bursts() }
 
-// bursts reports whether any tenant's commands go in spite of the pace.
-func (g *Gate) bursts() bool {
+// measured says how often all are made to wait for a measure; 0: not now. Those that
+// burst are not, unless there is a flood to be held back.
+func (g *Gate) measured() time.Duration {
+	bursts, floods := false, false
 	for _, t := range g.tenants {
-		if t.late.bursts() {
-			return true
+		if t.late.young() {
+			return step
 		}
+		bursts = bursts || t.late.bursts()
+		floods = floods || t.late.floods()
 	}
-	return false
+	if bursts && !floods {
+		return 0
+	}
+	return slot
 }
 
 func (g *Gate) below(t *tenant) bool {
@@ -228,13 +228,17 @@ func (g *Gate) turn(t *tenant) {
 func (g *Gate) admit() {
 	for e := g.turns.Front(); e != nil; {
 		t := e.Value.(*tenant)
-		if !g.free(t) && !g.overdue(t) {
+		next := t.queue.Front().Value.(*Ticket)
+		overdue := g.pace != nil && g.pace.waits(next.began) >= patience
+		if overdue {
+			t.late.note()
+		}
+		if !g.free(t) && (!overdue || !g.spite(t)) {
 			e = e.Next()
 			continue
 		}
 		g.turns.Remove(e)
 		t.turn = nil
-		next := t.queue.Front().Value.(*Ticket)
 		g.unqueue(next)
 		next.inside, next.went = true, time.Now()
 		g.running++
@@ -253,8 +257,8 @@ func (g *Gate) unqueue(t *Ticket) {
 	t.of.queue.Remove(t.place)
 	t.place = nil
 	g.waiting--
-	if t.overdue != nil {
-		t.overdue.Stop()
+	if t.timer != nil {
+		t.timer.Stop()
 	}
 }
 
@@ -297,7 +301,7 @@ func (t *Ticket) Err() error { return t.err }
 // longer than probeLasts.
 func (g *Gate) ended(t *Ticket) {
 	probed := g.pace.probe
-	g.pace.out(t.verb, time.Since(t.went), t.end, g.running, g.bursts())
+	g.pace.out(t.verb, time.Since(t.went), t.end, g.running, g.measured())
 	if !probed && g.pace.probe {
 		time.AfterFunc(probeLasts, func() {
 			g.mu.Lock()

@@ -11,7 +11,7 @@ const (
 	calm = 10 * time.Second
 )
 
-// late is when a tenant's commands waited for the pace for longer than patience. One that
+// late is when a tenant's commands waited for longer than patience, for whatever. One that
 // asks for too much for a moment is let through, which costs the others that moment; one
 // that goes on floods, and waits.
 type late struct{ first, last time.Time }
@@ -27,6 +27,13 @@ func (l *late) note() {
 
 // bursts reports whether the tenant's commands go in spite of the pace.
 func (l late) bursts() bool { return l.lasts() > 0 && time.Since(l.first) < burst }
+
+// floods reports whether they have for too long.
+func (l late) floods() bool { return l.lasts() > 0 && time.Since(l.first) >= burst }
+
+// young reports whether a flood is so new that what it is measured by may be wrong: other
+// gateways may have taken theirs for a burst then.
+func (l late) young() bool { return l.floods() && time.Since(l.first) < burst+step }
 
 // lasts is for how long it is still to be known.
 func (l late) lasts() time.Duration { return calm - time.Since(l.last) }

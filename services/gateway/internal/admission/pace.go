@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -31,10 +32,14 @@ const (
 	// with the wall clock's minute, so that all gateways measure at about the same time:
 	// none takes what another's commands cost for its own.
 	slot = time.Minute
+	// step is a slot while a flood is young.
+	step = 10 * time.Second
 )
 
 // sameSlot reports whether a time lies in the slot of now.
-func sameSlot(t time.Time) bool { return t.Truncate(slot).Equal(time.Now().Truncate(slot)) }
+func sameSlot(t time.Time, slot time.Duration) bool {
+	return t.Truncate(slot).Equal(time.Now().Truncate(slot))
+}
 
 // pace says how many commands may be under way before Kubernetes gets slower by
 // it: where it works on fewer at once, each takes longer and none comes earlier,
@@ -48,9 +53,10 @@ type pace struct {
 	now  float64 // the number, 1 at least
 	calm bool    // it was never too many: it may double
 
-	probe bool      // one at a time, to measure
-	tried time.Time // when the last probe began
-	alone map[sandbox.Verb]measure
+	probe  bool      // one at a time, to measure
+	tried  time.Time // when the last probe began
+	probed time.Time // when it ended
+	alone  map[sandbox.Verb]measure
 
 	// The window.
 	began   time.Time
@@ -82,6 +88,15 @@ func (p *pace) places() int {
 	return int(p.now)
 }
 
+// waits is how long a command has waited since a time, or since the last probe: that all
+// wait for.
+func (p *pace) waits(since time.Time) time.Duration {
+	if p.probe {
+		return 0
+	}
+	return min(time.Since(since), time.Since(p.probed))
+}
+
 // in notes that a command went, and that so many are under way with it. After a
 // quiet slot the number is what it was at first, if not more.
 func (p *pace) in(running int) {
@@ -93,9 +108,9 @@ func (p *pace) in(running int) {
 	p.reached = p.reached || running >= p.places()
 }
 
-// out notes how a command ended, and that so many are under way without it. Where some go
-// in spite of the number nobody is made to wait for a measure.
-func (p *pace) out(v sandbox.Verb, took time.Duration, e End, running int, spite bool) {
+// out notes how a command ended, that so many are under way without it, and how often all
+// may be made to wait for a measure; 0: not now.
+func (p *pace) out(v sandbox.Verb, took time.Duration, e End, running int, every time.Duration) {
 	if p.probe && p.peak > 1 { // those from before were not alone
 		if running == 0 {
 			p.begin(0)
@@ -113,12 +128,12 @@ func (p *pace) out(v sandbox.Verb, took time.Duration, e End, running int, spite
 		p.seen[v] = append(p.seen[v], took)
 	}
 	p.samples++
-	over := p.samples >= enough && time.Since(p.began) >= window || !sameSlot(p.began)
+	over := p.samples >= enough && time.Since(p.began) >= window || !sameSlot(p.began, cmp.Or(every, slot))
 	if p.probe {
 		over = p.samples >= probing
 	}
 	if over {
-		p.decide(!spite)
+		p.decide(every)
 		p.begin(running)
 	}
 }
@@ -131,7 +146,7 @@ func (p *pace) giveUp(running int) {
 	if p.peak > 1 {
 		clear(p.seen) // they were not alone
 	}
-	p.decide(false)
+	p.decide(0)
 	p.begin(running)
 }
 
@@ -140,15 +155,15 @@ func (p *pace) begin(running int) {
 	p.samples, p.choked, p.began, p.peak, p.reached = 0, 0, time.Now(), running, false
 }
 
-// decide ends a window, and may begin to measure.
-func (p *pace) decide(may bool) {
-	slow, measured, fresh := p.slowness()
+// decide ends a window, and may begin to measure, so often; 0: not now.
+func (p *pace) decide(every time.Duration) {
+	slow, measured, fresh := p.slowness(cmp.Or(every, slot))
 	p.measure()
 	switch {
 	case p.probe:
-		p.probe = false
+		p.probe, p.probed = false, time.Now()
 	case !p.reached && (!fresh || slow < hard || p.peak <= 1): // too few to tell
-	case may && !fresh && !sameSlot(p.tried):
+	case every > 0 && !fresh && !sameSlot(p.tried, every):
 		p.probe, p.tried = true, time.Now()
 	case !measured:
 	case slow > hard:
@@ -164,7 +179,7 @@ func (p *pace) decide(may bool) {
 // slowness is the median of the window's commands of whose verb it is known what one
 // takes alone. It says whether these are most, and whether most are of verbs that were
 // measured in this slot.
-func (p *pace) slowness() (slow float64, measured, fresh bool) {
+func (p *pace) slowness(slot time.Duration) (slow float64, measured, fresh bool) {
 	all := slices.Repeat([]float64{choked}, p.choked)
 	young := p.choked
 	for v, seen := range p.seen {
@@ -172,7 +187,7 @@ func (p *pace) slowness() (slow float64, measured, fresh bool) {
 		if !ok {
 			continue
 		}
-		if sameSlot(m.at) {
+		if sameSlot(m.at, slot) {
 			young += len(seen)
 		}
 		for _, took := range seen {

@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
 	"github.com/sandbar-io/sandbar/services/gateway/internal/admission"
 )
@@ -189,7 +191,7 @@ func TestFloodWhereKubernetesIsTheLimit(t *testing.T) {
 				quiet := tenant{"quiet", gates, k, tt.work, 50 * time.Millisecond}
 				alone := quiet.p99(ctx, time.Minute)
 				stop := flood(ctx, gates, k, tt.work)
-				<-time.After(20 * time.Second)
+				<-time.After(25 * time.Second) // 10 are a burst, and then all gateways measure twice
 				rates := make(chan float64, 1)
 				go func() { rates <- k.rate(3 * time.Minute) }()
 				beside := quiet.p99(ctx, 3*time.Minute)
@@ -429,7 +431,7 @@ func together(ctx context.Context, g *admission.Gate, k *kubernetes, name string
 }
 
 // A burst goes through though Kubernetes is slow, for whatever reason: what a gateway
-// lets wait for too long is refused. Of what does not end some must wait.
+// lets wait for too long is refused.
 func TestABurstGoesThrough(t *testing.T) {
 	t.Parallel()
 	const lasts = 40 * time.Second
@@ -452,24 +454,86 @@ func TestABurstGoesThrough(t *testing.T) {
 				join(t, g, "another").Leave()
 				tenant{"quiet", []*admission.Gate{g}, k, starts, tick}.p99(ctx, 5*time.Second)
 				k.slower(10)
-				for _, tt := range []struct {
-					of     string
-					lasts  time.Duration
-					within bool
-				}{{"a burst", 0, true}, {"a flood", lasts, false}} {
-					other, stop := context.WithTimeout(ctx, lasts)
-					var all sync.WaitGroup
-					all.Go(func() { before(other, g, k) })
-					<-time.After(lasts - 2*time.Second)
-					sent, cancel := context.WithTimeout(ctx, tt.lasts)
-					if longest := together(sent, g, k, "bursts"); (longest < turn) != tt.within {
-						t.Errorf("one of %s waited for %s", tt.of, longest)
-					}
-					cancel()
-					all.Wait()
-					stop()
+				other, stop := context.WithTimeout(ctx, lasts)
+				defer stop()
+				var all sync.WaitGroup
+				defer all.Wait()
+				all.Go(func() { before(other, g, k) })
+				<-time.After(lasts - 2*time.Second)
+				once, cancel := context.WithCancel(ctx)
+				cancel()
+				if longest := together(once, g, k, "bursts"); longest >= turn {
+					t.Errorf("one of a burst waited for %s", longest)
 				}
 			})
 		})
 	}
+}
+
+// Who comes to a flood that has gone on for long does not have to wait until it is no
+// burst any more.
+func TestAFloodIsKnownToWhoComes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, end := context.WithCancel(t.Context())
+		defer end()
+		k := newKubernetes(ctx, 3)
+		g := admission.New(admission.Limits{PerTenant: 32, Total: 64, Waiting: 512, Paced: true})
+		var all sync.WaitGroup
+		defer all.Wait()
+		flood, stop := context.WithCancel(ctx)
+		defer stop()
+		all.Go(func() { together(flood, g, k, "flood") })
+		<-time.After(time.Minute)
+		quiet := tenant{"quiet", []*admission.Gate{g}, k, starts, 50 * time.Millisecond}
+		quiet.p99(ctx, 4*time.Second)
+		const alone = 120 * time.Millisecond
+		if p99 := quiet.p99(ctx, 4*time.Second); p99 > 2*alone {
+			t.Errorf("p99 is %s", p99)
+		}
+	})
+}
+
+// Where others burst all the time, what holds a flood back is measured in spite of them.
+func TestAFloodIsMeasuredBesideBursts(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, end := context.WithTimeout(t.Context(), 2*time.Minute)
+		defer end()
+		k := newKubernetes(t.Context(), 3)
+		g := admission.New(admission.Limits{PerTenant: 32, Total: 64, Waiting: 512, Paced: true})
+		metrics := prometheus.NewRegistry()
+		g.Register(metrics)
+		places := func() float64 {
+			all, err := metrics.Gather()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range all {
+				if m.GetName() == "sandbar_gateway_commands_places" {
+					return m.GetMetric()[0].GetGauge().GetValue()
+				}
+			}
+			t.Fatal("no such metric")
+			return 0
+		}
+		var all sync.WaitGroup
+		all.Go(func() { together(ctx, g, k, "flood") })
+		all.Go(func() {
+			for i := 0; ctx.Err() == nil; i++ {
+				burst, stop := context.WithTimeout(ctx, 5*time.Second)
+				together(burst, g, k, fmt.Sprint(i))
+				stop()
+			}
+		})
+		fewest := places()
+		for ctx.Err() == nil {
+			<-time.After(100 * time.Millisecond)
+			fewest = min(fewest, places())
+		}
+		all.Wait()
+		if fewest > 1 {
+			t.Errorf("%v went at least: nothing was measured", fewest)
+		}
+	})
 }

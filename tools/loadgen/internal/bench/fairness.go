@@ -17,7 +17,7 @@ import (
 const (
 	floodClients  = 64
 	floodGateways = 2
-	floodSettles  = 15 * time.Second       // until it is no burst any more, and what a gateway lets through has become what it is going to be
+	floodSettles  = 25 * time.Second       // until it is no burst any more, and what a gateway lets through has become what it is going to be
 	floodEnds     = 5 * time.Second        // until nothing of it is under way
 	floodAgain    = 100 * time.Millisecond // after a refusal
 )
