@@ -112,6 +112,16 @@ var readerBugs = []bug{
 		[]catch{unit(gateway, "internal/admission", "TestFloodWhereKubernetesIsTheLimit", "TestATenantAloneIsNotHeldBack")},
 	},
 	{
+		"burst-is-held", "what a gateway lets wait for the pace waits until it is refused, though it is a burst",
+		change("services/gateway/internal/admission/admission.go", "return g.paced && !g.taken() && t.late.bursts() }", "return false && t.late.bursts() }"),
+		[]catch{unit(gateway, "internal/admission", "TestABurstGoesThrough")},
+	},
+	{
+		"burst-never-ends", "a flood is taken for a burst for as long as it lasts",
+		change("services/gateway/internal/admission/late.go", "return l.lasts() > 0 && time.Since(l.first) < burst }", "return l.lasts() > 0 }"),
+		[]catch{unit(gateway, "internal/admission", "TestFloodWhereKubernetesIsTheLimit", "TestAFloodIsKnownToWhoComes")},
+	},
+	{
 		"fresh-is-believed", "a start whose gateway knows of no sandbox is refused where there is one",
 		change("services/provisioner/internal/command/command.go", "		if guess && err == nil && out.Err != nil && !claim.wrote {", "		if false {"),
 		[]catch{unit(provisioner, "internal/command", "TestAFreshSessionThatIsThere")},
