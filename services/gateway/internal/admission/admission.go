@@ -302,13 +302,18 @@ func (t *Ticket) Err() error { return t.err }
 func (g *Gate) ended(t *Ticket) {
 	probed := g.pace.probe
 	g.pace.out(t.verb, time.Since(t.went), t.end, g.running, g.measured())
-	if !probed && g.pace.probe {
+	switch {
+	case !probed && g.pace.probe:
 		time.AfterFunc(probeLasts, func() {
 			g.mu.Lock()
 			defer g.mu.Unlock()
-			g.pace.giveUp(g.running)
+			if g.pace.giveUp(g.running) {
+				time.AfterFunc(patience, g.look)
+			}
 			g.admit()
 		})
+	case probed && !g.pace.probe:
+		time.AfterFunc(patience, g.look)
 	}
 }
 

@@ -138,16 +138,18 @@ func (p *pace) out(v sandbox.Verb, took time.Duration, e End, running int, every
 	}
 }
 
-// giveUp ends a probe that lasts too long, with what it has measured.
-func (p *pace) giveUp(running int) {
+// giveUp ends a probe that lasts too long, with what it has measured; false: that one is
+// over.
+func (p *pace) giveUp(running int) bool {
 	if !p.probe || time.Since(p.tried) < probeLasts {
-		return // that one is over
+		return false
 	}
 	if p.peak > 1 {
 		clear(p.seen) // they were not alone
 	}
 	p.decide(0)
 	p.begin(running)
+	return true
 }
 
 func (p *pace) begin(running int) {

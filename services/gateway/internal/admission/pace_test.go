@@ -307,6 +307,19 @@ func TestAMeasureEnds(t *testing.T) {
 			t.Error("one that does not end is waited for")
 		}
 	})
+	synctest.Test(t, func(t *testing.T) {
+		g := probed(t)
+		var all []*admission.Ticket
+		for range 20 {
+			all = append(all, join(t, g, "a"))
+		}
+		<-time.After(3 * time.Second)
+		for i, ticket := range all {
+			if !in(ticket) {
+				t.Fatalf("number %d waits: nobody looked at the queue again", i)
+			}
+		}
+	})
 }
 
 // Whatever ends how and when, no bound is passed, no place is lost, and nobody waits
