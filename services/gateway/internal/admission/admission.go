@@ -1,8 +1,7 @@
 // Package admission lets commands go on their way: so many of one tenant and so
-// many of all at a time, and if that is wanted for no longer than a burst more than
-// Kubernetes works on without getting slower. What must wait stands in a queue of its
-// tenant, and the tenants take turns, so that one tenant's flood is before its own
-// requests only.
+// many of all at a time, and if that is wanted no more than Kubernetes works on without
+// getting slower, but for bursts. What must wait stands in a queue of its tenant, and the
+// tenants take turns, so that one tenant's flood is before its own requests only.
 package admission
 
 import (

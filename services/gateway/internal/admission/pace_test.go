@@ -152,6 +152,10 @@ func flood(ctx context.Context, gates []*admission.Gate, k *kubernetes, w work) 
 	return func() { cancel(); all.Wait() }
 }
 
+var paced = admission.Limits{PerTenant: 32, Total: 64, Waiting: 512, Paced: true}
+
+func newPaced() *admission.Gate { return admission.New(paced) }
+
 var starts = work{sandbox.Start: 100 * time.Millisecond}
 
 // Where Kubernetes is what is slow, one tenant's flood leaves another's p99 within
@@ -159,7 +163,6 @@ var starts = work{sandbox.Start: 100 * time.Millisecond}
 // several.
 func TestFloodWhereKubernetesIsTheLimit(t *testing.T) {
 	t.Parallel()
-	paced := admission.Limits{PerTenant: 32, Total: 64, Waiting: 512, Paced: true}
 	fixed := paced
 	fixed.Paced = false
 	for name, tt := range map[string]struct {
@@ -215,7 +218,7 @@ func TestPaceFollows(t *testing.T) {
 		ctx, end := context.WithCancel(t.Context())
 		defer end()
 		k := newKubernetes(ctx, 10)
-		gates := []*admission.Gate{admission.New(admission.Limits{PerTenant: 32, Total: 64, Waiting: 512, Paced: true})}
+		gates := []*admission.Gate{newPaced()}
 		quiet, stop := context.WithCancel(ctx)
 		var all sync.WaitGroup
 		defer all.Wait()
@@ -240,7 +243,7 @@ func TestATenantAloneIsNotHeldBack(t *testing.T) {
 		ctx, end := context.WithCancel(t.Context())
 		defer end()
 		k := newKubernetes(ctx, 3)
-		g := admission.New(admission.Limits{PerTenant: 32, Total: 64, Waiting: 512, Paced: true})
+		g := newPaced()
 		defer flood(ctx, []*admission.Gate{g}, k, starts)()
 		<-time.After(time.Minute)
 		if n := k.busy(); n != 32 {
@@ -261,7 +264,7 @@ func TestATenantAloneIsNotHeldBack(t *testing.T) {
 // probed is a gate at which one goes at a time, to measure.
 func probed(t *testing.T) *admission.Gate {
 	t.Helper()
-	g := admission.New(admission.Limits{PerTenant: 32, Total: 64, Waiting: 512, Paced: true})
+	g := newPaced()
 	join(t, g, "another").Leave()
 	var all sync.WaitGroup
 	for range 8 { // as many as go at first, twice: more would like to
@@ -396,7 +399,7 @@ func TestABurstAfterAQuietWhile(t *testing.T) {
 		ctx, end := context.WithCancel(t.Context())
 		defer end()
 		k := newKubernetes(ctx, 1)
-		g := admission.New(admission.Limits{PerTenant: 32, Total: 64, Waiting: 512, Paced: true})
+		g := newPaced()
 		stop := flood(ctx, []*admission.Gate{g}, k, starts)
 		<-time.After(time.Minute)
 		stop()
@@ -463,7 +466,7 @@ func TestABurstGoesThrough(t *testing.T) {
 				ctx, end := context.WithCancel(t.Context())
 				defer end()
 				k := newKubernetes(ctx, 1000)
-				g := admission.New(admission.Limits{PerTenant: 32, Total: 64, Waiting: 512, Paced: true})
+				g := newPaced()
 				join(t, g, "another").Leave()
 				tenant{"quiet", []*admission.Gate{g}, k, starts, tick}.p99(ctx, 5*time.Second)
 				k.slower(10)
@@ -491,7 +494,7 @@ func TestAFloodIsKnownToWhoComes(t *testing.T) {
 		ctx, end := context.WithCancel(t.Context())
 		defer end()
 		k := newKubernetes(ctx, 3)
-		g := admission.New(admission.Limits{PerTenant: 32, Total: 64, Waiting: 512, Paced: true})
+		g := newPaced()
 		var all sync.WaitGroup
 		defer all.Wait()
 		flood, stop := context.WithCancel(ctx)
@@ -514,7 +517,7 @@ func TestAFloodIsMeasuredBesideBursts(t *testing.T) {
 		ctx, end := context.WithTimeout(t.Context(), 2*time.Minute)
 		defer end()
 		k := newKubernetes(t.Context(), 3)
-		g := admission.New(admission.Limits{PerTenant: 32, Total: 64, Waiting: 512, Paced: true})
+		g := newPaced()
 		metrics := prometheus.NewRegistry()
 		g.Register(metrics)
 		places := func() float64 {
@@ -547,6 +550,74 @@ func TestAFloodIsMeasuredBesideBursts(t *testing.T) {
 		all.Wait()
 		if fewest > 1 {
 			t.Errorf("%v went at least: nothing was measured", fewest)
+		}
+	})
+}
+
+// Nobody who bursts is made to wait for a measure.
+func TestABurstIsNotMeasured(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newPaced()
+		join(t, g, "another").Leave()
+		var all []*admission.Ticket
+		for range 20 {
+			all = append(all, join(t, g, "a"))
+		}
+		<-time.After(600 * time.Millisecond)
+		for _, ticket := range all[:8] {
+			ticket.Note(admission.Done)
+			ticket.Leave()
+		}
+		next := join(t, g, "a")
+		<-time.After(600 * time.Millisecond)
+		if !in(next) {
+			t.Error("one waits, for a measure")
+		}
+	})
+}
+
+// Who floods is known by it though for a moment nothing of it is here.
+func TestAFloodIsNotForgottenAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		k := newKubernetes(t.Context(), 3)
+		g := newPaced()
+		join(t, g, "another").Leave()
+		for _, lasts := range []time.Duration{15 * time.Second, 3 * time.Second} {
+			ctx, stop := context.WithTimeout(t.Context(), lasts)
+			defer stop()
+			var all sync.WaitGroup
+			all.Go(func() { together(ctx, g, k, "flood") })
+			<-time.After(lasts - time.Second)
+			if n := k.busy(); n > 8 {
+				t.Errorf("%d are under way", n)
+			}
+			all.Wait()
+		}
+	})
+}
+
+// What a gateway measures beside another one's burst is not believed until the next minute.
+func TestAYoungFloodIsMeasuredAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, end := context.WithTimeout(t.Context(), 57*time.Second)
+		defer end()
+		k := newKubernetes(t.Context(), 3)
+		gates := []*admission.Gate{newPaced(), newPaced()}
+		var all sync.WaitGroup
+		defer all.Wait()
+		for _, g := range gates {
+			join(t, g, "another").Leave()
+			all.Go(func() { together(ctx, g, k, "flood") })
+			<-time.After(3 * time.Second)
+		}
+		<-time.After(20 * time.Second)
+		quiet := tenant{"quiet", gates, k, starts, 50 * time.Millisecond}
+		const alone = 120 * time.Millisecond
+		if p99 := quiet.p99(ctx, 25*time.Second); p99 > 2*alone {
+			t.Errorf("p99 is %s", p99)
 		}
 	})
 }
