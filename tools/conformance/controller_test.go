@@ -30,7 +30,7 @@ func TestCheck11And12PauseAndResumeByControllers(t *testing.T) {
 		}
 		pause(t, e.api(), r)
 		for name, base := range e.bases(r) {
-			waitAnswer(t, e.agent(base, r).Caller, client.Request{Path: "/alive"}, http.StatusServiceUnavailable)
+			e.waitAnswer(t, e.agent(base, r).Caller, client.Request{Path: "/alive"}, http.StatusServiceUnavailable)
 			for what, answer := range map[string]client.Answer{
 				"preflight": do(t, e.agent(base, r).Caller, preflight), "upgrade": do(t, e.socket(base, r).Caller, upgrade),
 			} {
@@ -56,7 +56,7 @@ func TestCheck24StoppedAndUnknownAre404ByControllers(t *testing.T) {
 			t.Fatal(err)
 		}
 		for name, base := range e.bases(r) {
-			waitAnswer(t, e.agent(base, r).Caller, client.Request{Path: "/alive"}, http.StatusNotFound)
+			e.waitAnswer(t, e.agent(base, r).Caller, client.Request{Path: "/alive"}, http.StatusNotFound)
 			unknown := do(t, e.agent(strings.Replace(base, r.SessionID, "nobody-"+nonce(), 1), r).Caller, client.Request{Path: "/"})
 			if unknown.Status != http.StatusNotFound {
 				t.Errorf("%s of nobody: %s, want 404", name, unknown)
@@ -122,7 +122,7 @@ func TestCheck39RouteThatFails(t *testing.T) {
 		e.aliveNow(t, waitReady(t, e.api(), r.SessionID))
 		// Once verified, a route that fails is the controller's trouble.
 		change(broken)
-		waitAnswer(t, e.agent(r.URL, r).Caller, client.Request{Path: "/alive"}, http.StatusServiceUnavailable)
+		e.waitAnswer(t, e.agent(r.URL, r).Caller, client.Request{Path: "/alive"}, http.StatusServiceUnavailable)
 		if now := try(e.api().Session(t.Context(), r.SessionID)).or(t); now.Status != "running" {
 			t.Errorf("a route that failed later made it %+v", now)
 		}

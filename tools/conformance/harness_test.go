@@ -25,6 +25,9 @@ const (
 	goneLimit    = 90 * time.Second // the kubelet's own pace of ending a pod and freeing its volume
 	visibleLimit = 5 * time.Second  // a change on other gateways and routers: 250 ms are promised
 	cleanupLimit = 30 * time.Second
+	// The pace of Kubernetes' endpoints and of a controller that writes the status
+	// of each route before it leads anywhere.
+	controllerLimit = 30 * time.Second
 )
 
 // newSession is a session id that no run has used before. As it is a DNS

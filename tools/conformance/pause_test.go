@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/sandbar-io/sandbar/tools/conformance/client"
 )
@@ -140,7 +141,7 @@ func v0ResumesOn503(t *testing.T, e entrance) {
 		t.Fatalf("before: %s", answer)
 	}
 	pause(t, api, r)
-	waitAnswer(t, v0.Caller, request, http.StatusServiceUnavailable)
+	e.waitAnswer(t, v0.Caller, request, http.StatusServiceUnavailable)
 	if _, err := api.Resume(t.Context(), r.RuntimeID); err != nil {
 		t.Fatal(err)
 	}
@@ -161,8 +162,26 @@ func v0ResumesOn503(t *testing.T, e entrance) {
 // behind the gateway.
 func waitAnswer(t *testing.T, c client.Caller, r client.Request, status int) client.Answer {
 	t.Helper()
+	return waitAnswerFrom(t, "the router", visibleLimit, c, r, status)
+}
+
+// waitAnswer waits until who leads there knows the last change. A controller learns
+// from Kubernetes, not from us, that a pod has gone, and answers 502 till then.
+func (e entrance) waitAnswer(t *testing.T, c client.Caller, r client.Request, status int) client.Answer {
+	t.Helper()
+	if e.router {
+		return waitAnswer(t, c, r, status)
+	}
+	began := time.Now()
+	answer := waitAnswerFrom(t, "the controller of "+e.name, controllerLimit, c, r, status)
+	t.Logf("%s answered %d after %s", e.name, status, time.Since(began).Round(time.Millisecond))
+	return answer
+}
+
+func waitAnswerFrom(t *testing.T, who string, limit time.Duration, c client.Caller, r client.Request, status int) client.Answer {
+	t.Helper()
 	var answer client.Answer
-	waitFor(t, visibleLimit, fmt.Sprintf("the router answers %d", status), func(ctx context.Context) (string, bool) {
+	waitFor(t, limit, fmt.Sprintf("%s answers %d", who, status), func(ctx context.Context) (string, bool) {
 		var err error
 		if answer, err = c.Do(ctx, r); err != nil {
 			return err.Error(), false

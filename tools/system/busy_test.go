@@ -66,7 +66,8 @@ func (r *rig) noTime(t *testing.T) (refused func() int, end func()) {
 	if _, err := api.PriorityLevelConfigurations().Create(ctx, level, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := api.FlowSchemas().Create(ctx, flow, metav1.CreateOptions{}); err != nil {
+	made, err := api.FlowSchemas().Create(ctx, flow, metav1.CreateOptions{})
+	if err != nil {
 		t.Fatal(err)
 	}
 	metric := func(of string) (n int) {
@@ -84,27 +85,46 @@ func (r *rig) noTime(t *testing.T) (refused func() int, end func()) {
 		}
 		return n
 	}
-	stop := r.askSlowly(t, func() bool { return metric("apiserver_flowcontrol_current_executing_requests") > 0 })
+	caller, url := r.asProvisioner(t)
+	// A request without end that comes before counts elsewhere, for a minute.
+	waitFor(t, "the API server knows where the provisioner's requests belong", func(ctx context.Context) (string, bool) {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+		if err != nil {
+			return err.Error(), false
+		}
+		resp, err := caller.Do(req)
+		if err != nil {
+			return err.Error(), false
+		}
+		_ = resp.Body.Close()
+		of := resp.Header.Get(flowcontrolv1.ResponseHeaderMatchedFlowSchemaUID)
+		return resp.Status + " by the schema " + of, of == string(made.UID)
+	})
+	stop := askSlowly(t, caller, url, func() bool { return metric("apiserver_flowcontrol_current_executing_requests") > 0 })
 	t.Cleanup(stop)
 	refused = func() int { return metric("apiserver_flowcontrol_rejected_requests_total") }
 	return refused, func() { stop(); remove(ctx) }
 }
 
-// askSlowly keeps one request of the provisioner's under way whose body comes to no
-// end, until stop. The API server may have refused it, or ends it after a minute; then
-// it is sent anew. It returns once the server works on one.
-func (r *rig) askSlowly(t *testing.T, working func() bool) (stop func()) {
+// asProvisioner is a caller with the provisioner's credentials, and what it asks for.
+func (r *rig) asProvisioner(t *testing.T) (caller *http.Client, secrets string) {
 	t.Helper()
 	cfg, err := clientcmd.BuildConfigFromFlags("", filepath.Join(r.Dir, "provisioner.kubeconfig"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	caller, err := rest.HTTPClientFor(cfg)
-	if err != nil {
+	if caller, err = rest.HTTPClientFor(cfg); err != nil {
 		t.Fatal(err)
 	}
+	return caller, cfg.Host + "/api/v1/namespaces/" + r.SandboxNamespace + "/secrets"
+}
+
+// askSlowly keeps one request under way whose body comes to no end, until stop. The
+// API server may have refused it, or ends it after a minute; then it is sent anew. It
+// returns once the server works on one.
+func askSlowly(t *testing.T, caller *http.Client, url string, working func() bool) (stop func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	url := cfg.Host + "/api/v1/namespaces/" + r.SandboxNamespace + "/secrets"
 	var sent atomic.Int64
 	ended := make(chan struct{})
 	go func() {
@@ -120,7 +140,7 @@ func (r *rig) askSlowly(t *testing.T, working func() bool) (stop func()) {
 	}()
 	last, since := int64(-1), time.Now()
 	// Not as often as others are looked at: the API server's metrics are megabytes.
-	err = client.Poll(t.Context(), 300*time.Millisecond, waitLimit, func(context.Context) (string, bool) {
+	err := client.Poll(t.Context(), 300*time.Millisecond, waitLimit, func(context.Context) (string, bool) {
 		if n := sent.Load(); n != last || !working() {
 			last, since = n, time.Now()
 		}

@@ -2,12 +2,15 @@ package testbed
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sandbar-io/sandbar/pkg/contract"
@@ -170,36 +173,49 @@ func (w *World) Lists() int {
 	return w.lists
 }
 
-// Events reads all events of a tenant from the stream, in order.
-func Events(t testing.TB, c *natsx.Conn, tenant string) []jetstream.Msg {
+// Events reads all events of a tenant from the stream, in order. It waits for a
+// connection that was lost.
+func Events(t testing.TB, c *natsx.Conn, tenant string) (all []jetstream.Msg) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	Eventually(t, "there is a connection again", func() bool {
+		var err error
+		all, err = events(t.Context(), c, tenant)
+		if err != nil && !errors.Is(err, nats.ErrReconnectBufExceeded) {
+			t.Fatal(err)
+		}
+		return err == nil
+	})
+	return all
+}
+
+func events(ctx context.Context, c *natsx.Conn, tenant string) ([]jetstream.Msg, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	cons, err := c.JS.OrderedConsumer(ctx, contract.EventStream, jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{contract.EventsOf(tenant, "*")},
 	})
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	info, err := cons.Info(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if info.NumPending == 0 {
-		return nil
+	if err != nil || info.NumPending == 0 {
+		return nil, err
 	}
 	batch, err := cons.Fetch(int(info.NumPending), jetstream.FetchMaxWait(5*time.Second))
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	var out []jetstream.Msg
 	for m := range batch.Messages() {
 		out = append(out, m)
 	}
-	if batch.Error() != nil || len(out) < int(info.NumPending) {
-		t.Fatalf("%d events of %d: %v", len(out), info.NumPending, batch.Error())
+	if err := batch.Error(); err != nil {
+		return nil, err
 	}
-	return out
+	if len(out) < int(info.NumPending) {
+		return nil, fmt.Errorf("only %d events of %d came", len(out), info.NumPending)
+	}
+	return out, nil
 }
 
 // Types are the types of events, in order.
