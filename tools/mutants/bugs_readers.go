@@ -113,8 +113,13 @@ var readerBugs = []bug{
 	},
 	{
 		"burst-is-held", "what a gateway lets wait for the pace waits until it is refused, though it is a burst",
-		change("services/gateway/internal/admission/admission.go", "return g.paced && !g.taken() && t.late.bursts() }", "return false && t.late.bursts() }"),
+		change("services/gateway/internal/admission/admission.go", "	return overdue && t.late.bursts() ||", "	return"),
 		[]catch{unit(gateway, "internal/admission", "TestABurstGoesThrough")},
+	},
+	{
+		"few-are-held", "a few commands that each take long are refused, as a flood is",
+		change("services/gateway/internal/admission/admission.go", "t.queue.Len() <= few && ", "t.queue.Len() < 0 && "),
+		[]catch{unit(gateway, "internal/admission", "TestFewAreNotRefused")},
 	},
 	{
 		"burst-never-ends", "a flood is taken for a burst for as long as it lasts",

@@ -119,9 +119,20 @@ func (g *Gate) Join(name string, v sandbox.Verb) (*Ticket, error) {
 	g.turn(of)
 	g.admit()
 	if t.place != nil && g.pace != nil {
-		t.timer = time.AfterFunc(patience, g.look)
+		t.timer = time.AfterFunc(patience, t.look)
 	}
 	return t, nil
+}
+
+// look is the gate's, and comes again when the command is held for too long.
+func (t *Ticket) look() {
+	g := t.gate
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.admit()
+	if rest := held - time.Since(t.began); t.place != nil && rest > 0 {
+		t.timer.Reset(rest)
+	}
 }
 
 // look lets in whom time alone has made due.
@@ -191,9 +202,14 @@ func (g *Gate) free(t *tenant) bool {
 
 func (g *Gate) taken() bool { return g.limits.Total > 0 && g.running >= g.limits.Total }
 
-// spite reports whether a tenant's first, which has waited for long enough, goes in spite
-// of the pace.
-func (g *Gate) spite(t *tenant) bool { return g.paced && !g.taken() && t.late.bursts() }
+// spite reports whether a tenant's first goes in spite of the pace: it is overdue in a
+// burst, or one of few that have waited for too long.
+func (g *Gate) spite(t *tenant, first *Ticket, overdue bool) bool {
+	if !g.paced || g.taken() {
+		return false
+	}
+	return overdue && t.late.bursts() || !g.pace.probe && t.queue.Len() <= few && time.Since(first.began) >= held
+}
 
 // measured says how often all are made to wait for a measure; 0: not now. Those that
 // burst are not, unless there is a flood to be held back.
@@ -232,7 +248,7 @@ func (g *Gate) admit() {
 		if overdue {
 			t.late.note()
 		}
-		if !g.free(t) && (!overdue || !g.spite(t)) {
+		if !g.free(t) && !g.spite(t, next, overdue) {
 			e = e.Next()
 			continue
 		}

@@ -9,6 +9,12 @@ const (
 	burst = 10 * time.Second
 	// calm ends a burst, or a flood: no command waited for longer than patience.
 	calm = 10 * time.Second
+
+	// few wait for the pace for no longer than held, whatever came before: a flood is many,
+	// and few that are late are so because each of them takes long. It is half of what
+	// commands wait for their turn.
+	few  = 8
+	held = 2 * time.Second
 )
 
 // late is when a tenant's commands waited for longer than patience, for whatever. One that

@@ -417,9 +417,13 @@ const turn = 4 * time.Second // what waits longer is refused
 // together sends fifty at once, and again until ctx ends, and returns how long one of
 // them waited at most for its turn.
 func together(ctx context.Context, g *admission.Gate, k *kubernetes, name string) (longest time.Duration) {
+	return crowd(ctx, g, k, name, 50)
+}
+
+func crowd(ctx context.Context, g *admission.Gate, k *kubernetes, name string, size int) (longest time.Duration) {
 	var mu sync.Mutex
 	var all sync.WaitGroup
-	for range 50 {
+	for range size {
 		all.Go(func() {
 			for again := true; again; again = ctx.Err() == nil {
 				begin, waited := time.Now(), turn
@@ -484,6 +488,25 @@ func TestABurstGoesThrough(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Few that each take long are not refused for it, whatever came before.
+func TestFewAreNotRefused(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		k := newKubernetes(t.Context(), 3)
+		g := newPaced()
+		join(t, g, "another").Leave()
+		flood, stop := context.WithTimeout(t.Context(), 30*time.Second)
+		defer stop()
+		together(flood, g, k, "a")
+		k.slower(50)
+		few, end := context.WithTimeout(t.Context(), time.Minute)
+		defer end()
+		if longest := crowd(few, g, k, "a", 8); longest >= turn {
+			t.Errorf("one of few waited for %s", longest)
+		}
+	})
 }
 
 // Who comes to a flood that has gone on for long does not have to wait until it is no
