@@ -37,7 +37,7 @@ type Config struct {
 	PerTenant int  `env:"COMMANDS_PER_TENANT" envDefault:"32"`
 	InFlight  int  `env:"COMMANDS_IN_FLIGHT" envDefault:"64"`
 	Waiting   int  `env:"COMMANDS_WAITING" envDefault:"512"`
-	Paced     bool `env:"COMMANDS_PACED" envDefault:"false"`
+	Paced     bool `env:"COMMANDS_PACED" envDefault:"true"`
 
 	RegistryPrefix  string `env:"REGISTRY_PREFIX"`
 	DefaultImage    string `env:"DEFAULT_IMAGE"`             // where a start names none
