@@ -285,12 +285,13 @@ func TestCheck44And68AFreshResumeHasAWholePeriod(t *testing.T) {
 func TestCheck45MaximumAgeAndRetention(t *testing.T) {
 	declare(t, realNode, 45)
 	t.Parallel()
+	const age = 45 * time.Second // it begins with the start: time enough to become ready
 	r := startReady(t, defaultAPI(), startBody(t, "v1a", newSession(),
-		lifecycle(map[string]any{"idle_seconds": 0, "max_age_seconds": 12, "retention_seconds": 6})))
-	waitFor(t, late, "it is paused although it is used", func(ctx context.Context) (string, bool) {
+		lifecycle(map[string]any{"idle_seconds": 0, "max_age_seconds": age.Seconds(), "retention_seconds": 6})))
+	waitFor(t, age+late, "it is paused although it is used", func(ctx context.Context) (string, bool) {
 		_, err := agentOf(r).Argv(ctx) // fails once it is paused
 		now := try(defaultAPI().Session(ctx, r.SessionID)).or(t)
-		return now.Status + ": " + now.StatusDetail, err != nil && now.Status == "paused" && now.StatusDetail == "it ran for 12s, the longest allowed"
+		return now.Status + ": " + now.StatusDetail, err != nil && now.Status == "paused" && now.StatusDetail == "it ran for 45s, the longest allowed"
 	})
 	waitReason(t, defaultAPI(), r.SessionID, "stopped", "it was paused for 6s")
 	waitFor(t, goneLimit, "its volume is gone", func(ctx context.Context) (string, bool) {

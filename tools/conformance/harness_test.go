@@ -18,7 +18,7 @@ import (
 	"github.com/sandbar-io/sandbar/tools/conformance/client"
 )
 
-// Bounds of waits, for a machine of 2 cores that runs eight tests at once.
+// Bounds of waits, for a machine of 2 cores that runs three tests at once.
 const (
 	pollEvery    = 50 * time.Millisecond
 	readyLimit   = 90 * time.Second // a sandbox takes 1 to 2 s there when it is alone

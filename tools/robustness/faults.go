@@ -144,12 +144,15 @@ func (w *world) terminate(ctx context.Context, name string) error {
 // errNotReached is a service that did not come by its point in time.
 var errNotReached = errors.New("the point was not reached")
 
-// reached is how long it may take until a service comes by a point. Most do at once.
-const reached = 5 * time.Second
+// reached is how long it may take until a service comes by a point: it starts first, and
+// a watcher waits for the lease.
+const reached = 10 * time.Second
 
 // atPoint starts a service anew so that something happens to it at a failpoint. One that
 // is to crash is started again, without the point; if it did not come there it is killed.
 // Others go on; what has not happened to one by then will not.
+//
+// Nothing happens to a watcher that does not lead: the others stand still meanwhile.
 func (w *world) atPoint(ctx context.Context, n int, f plan.Fault) error {
 	if err := w.Kill(f.Target); err != nil {
 		return err
@@ -161,10 +164,17 @@ func (w *world) atPoint(ctx context.Context, n int, f plan.Fault) error {
 	if err != nil {
 		return err
 	}
+	goOn, err := w.standStill(w.othersThatLead(f.Target))
+	if err != nil {
+		return err
+	}
 	_ = client.Poll(ctx, 20*time.Millisecond, reached, func(context.Context) (string, bool) { // it need not
 		_, err := os.Stat(once)
 		return "", err == nil
 	})
+	if err := goOn(); err != nil {
+		return err
+	}
 	file, err := os.OpenFile(once, os.O_CREATE|os.O_EXCL, 0o600)
 	switch {
 	case err == nil:
@@ -189,6 +199,37 @@ func (w *world) atPoint(ctx context.Context, n int, f plan.Fault) error {
 	default: // its answer was lost
 	}
 	return err
+}
+
+// othersThatLead are those that could lead in a watcher's place.
+func (w *world) othersThatLead(watcher string) (names []string) {
+	if plan.KindOf(watcher) != "watcher" {
+		return nil
+	}
+	for _, other := range w.Of("watcher") {
+		if other.Name != watcher {
+			names = append(names, other.Name)
+		}
+	}
+	return names
+}
+
+// standStill stops services until goOn. Another fault of the round may have ended one.
+func (w *world) standStill(names []string) (goOn func() error, err error) {
+	signal := func(what unix.Signal) error {
+		var errs []error
+		for _, name := range names {
+			if err := w.Signal(name, what); err != nil && w.Running(name) {
+				errs = append(errs, err)
+			}
+		}
+		return errors.Join(errs...)
+	}
+	goOn = func() error { return signal(unix.SIGCONT) }
+	if err := signal(unix.SIGSTOP); err != nil {
+		return nil, errors.Join(err, goOn())
+	}
+	return goOn, nil
 }
 
 func (w *world) freezeAPI(ctx context.Context, f plan.Fault) error {

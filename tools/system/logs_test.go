@@ -3,6 +3,8 @@
 package system_test
 
 import (
+	"bytes"
+	"context"
 	"fmt"
 	"net/http"
 	"os"
@@ -139,6 +141,15 @@ func (r *rig) withoutNATS(t *testing.T, value string, rt client.Runtime) string 
 	if err := r.Kill("nats"); err != nil {
 		t.Fatal(err)
 	}
+	// Of what goes in the moment in which the connection does nobody knows whether it
+	// was stored: that is 504.
+	waitFor(t, "the gateway has lost NATS", func(context.Context) (string, bool) {
+		raw, err := os.ReadFile(r.LogPath("gateway-0"))
+		if err != nil {
+			return err.Error(), false
+		}
+		return "", bytes.Contains(raw, []byte("disconnected from NATS"))
+	})
 	told := r.refused(t, http.StatusServiceUnavailable, client.Request{Method: http.MethodPost, Path: "/start", Body: body(t, "never", "TOKEN", value)}) +
 		r.refused(t, http.StatusServiceUnavailable, client.Request{Method: http.MethodPost, Path: "/resume", Body: client.ByID(rt.RuntimeID)})
 	if err := r.StartNATS(t.Context()); err != nil {

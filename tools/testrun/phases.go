@@ -92,7 +92,7 @@ func phases() []phase.Phase {
 			// One package after the other: they share one node. Those of the contract wait
 			// most of the time, for a sandbox or a clock.
 			Tests: []phase.Tests{
-				{Module: "tools", Packages: []string{"./conformance/..."}, Tags: "system", Flags: []string{"-count=1", "-p=1", "-parallel=4"}, Timeout: 30 * time.Minute},
+				{Module: "tools", Packages: []string{"./conformance/..."}, Tags: "system", Flags: []string{"-count=1", "-p=1", "-parallel=3"}, Timeout: 30 * time.Minute},
 				{Module: "tools", Packages: []string{"./system/...", "./deploytest/...", "./loadgen/..."}, Tags: "system", Flags: []string{"-count=1", "-p=1"}, Timeout: 30 * time.Minute},
 			},
 		},
