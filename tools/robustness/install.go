@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"k8s.io/client-go/kubernetes"
 
@@ -48,6 +49,9 @@ var (
 		"watcher":     append([]string{"watcher/after-events"}, answers["watcher"]...),
 	}
 )
+
+// purgeAfter is the least that is allowed.
+const purgeAfter = 50 * time.Second
 
 // spared live as long as a run that is a soak: what a process gathers within an
 // hour shows itself only in one that is an hour old.
@@ -126,7 +130,7 @@ func (in *installation) options(o Options, state *cluster.State) (stack.Options,
 			"API_KEYS_FILE="+keys,
 			// A watcher's successor comes within seconds; what was stopped is forgotten
 			// as early as may be.
-			"LEASE_DURATION=5s", "LEASE_RENEW=3s", "LEASE_RETRY=500ms", "PURGE_AFTER=50s"),
+			"LEASE_DURATION=5s", "LEASE_RENEW=3s", "LEASE_RETRY=500ms", "PURGE_AFTER="+purgeAfter.String()),
 		Log: func(string, ...any) {},
 	}, nil
 }

@@ -3,8 +3,10 @@ package robustness
 import (
 	"context"
 	"fmt"
+	"maps"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/sandbar-io/sandbar/tools/robustness/internal/history"
 	"github.com/sandbar-io/sandbar/tools/robustness/internal/plan"
@@ -41,22 +43,36 @@ func (s *sessions) started(tenant int, session, id string) {
 	s.ids[tenantName(tenant)+"/"+session] = id
 }
 
+// restsFor is how long nobody touches a session that was stopped: until it is forgotten,
+// and some more, for the watcher to see that it is due and a provisioner to do it.
+const restsFor = purgeAfter + 20*time.Second
+
 // change is one client that changes its own sessions until ctx ends. A request
 // that has begun is waited for.
+//
+// Half of its sessions rest after a stop: all would be started again long before they
+// are forgotten else.
 func (w *world) change(ctx context.Context, n int) {
 	client := plan.Changer(w.Seed, n, perClient)
 	tenant, first := n%tenants, n/tenants*perClient
+	rests := map[int]time.Time{} // until when, by the session's number
 	for {
 		step := client.Next()
 		if wait(ctx, step.Think); ctx.Err() != nil {
 			return
 		}
-		session := sessionName(first + step.Session)
+		maps.DeleteFunc(rests, func(_ int, until time.Time) bool { return !time.Now().Before(until) })
+		number := step.Session
+		for !rests[number].IsZero() {
+			number = (number + 1) % perClient
+		}
+		session := sessionName(first + number)
 		id := w.sessions.id(tenant, session)
 		if step.Verb != history.Start && id == "" {
 			step.Verb = history.Start // nothing to pause yet
 		}
 		var all sync.WaitGroup
+		var stopped atomic.Bool
 		for i := range step.Times {
 			all.Go(func() {
 				r := request{
@@ -66,12 +82,16 @@ func (w *world) change(ctx context.Context, n int) {
 				if w.ask(context.WithoutCancel(ctx), r).Outcome != history.OK {
 					return
 				}
+				stopped.Store(step.Verb == history.Stop)
 				// Another gateway is asked at once whether it is there.
 				r.gateway, r.verb = w.gateways[(step.Gateway+i+1)%len(w.gateways)], history.Session
 				w.ask(context.WithoutCancel(ctx), r)
 			})
 		}
 		all.Wait()
+		if stopped.Load() && len(rests) < perClient/2 {
+			rests[number] = time.Now().Add(restsFor)
+		}
 	}
 }
 
