@@ -52,6 +52,9 @@ type Conn struct {
 	Replicas int
 
 	denied atomic.Pointer[string]
+	// here and lives are what Connected and Lives say.
+	here   atomic.Int32
+	lives  atomic.Uint64
 	errors *prometheus.CounterVec
 	// closed tells stay to end, and left is closed when it has.
 	closed, left chan struct{}
@@ -82,11 +85,15 @@ func Connect(service string, c Config, log *zap.Logger) (*Conn, error) {
 		// sent must be told so, not sent later.
 		nats.ReconnectBufSize(-1),
 		nats.IgnoreAuthErrorAbort(),
+		nats.ConnectHandler(func(*nats.Conn) { conn.here.Store(connected) }),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			conn.here.Store(away)
 			log.Warn("disconnected from NATS", zap.Error(err))
 		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
 			conn.denied.Store(nil)
+			conn.lives.Add(1)
+			conn.here.Store(connected)
 			log.Info("connected to NATS again", zap.String("server", nc.ConnectedServerName()))
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
@@ -107,6 +114,9 @@ func Connect(service string, c Config, log *zap.Logger) (*Conn, error) {
 		return nil, fmt.Errorf("connect to NATS: %w", err)
 	}
 	conn.Conn = nc
+	if nc.IsConnected() { // its handlers may say so later, or may have said more by now
+		conn.here.CompareAndSwap(unknown, connected)
+	}
 	if conn.JS, err = jetstream.New(nc, jetstream.WithDefaultTimeout(requestTimeout)); err != nil {
 		nc.Close()
 		return nil, fmt.Errorf("open JetStream: %w", err)
@@ -117,6 +127,21 @@ func Connect(service string, c Config, log *zap.Logger) (*Conn, error) {
 
 // requestTimeout bounds one JetStream request whose context has no deadline.
 const requestTimeout = 2 * time.Second
+
+// What is known of a connection.
+const (
+	unknown int32 = iota // there was none yet
+	connected
+	away
+)
+
+// Connected is IsConnected for who may not wait: that, as Stats, waits for the client
+// library while it dials, which is up to dialTimeout where a server takes connections
+// and says nothing. It may be some milliseconds behind.
+func (c *Conn) Connected() bool { return c.here.Load() == connected }
+
+// Lives counts how many connections there were before this one. It does not wait either.
+func (c *Conn) Lives() uint64 { return c.lives.Load() }
 
 // Denied is the last permission error since the connection was made, or "". The
 // client library tells of one by its error handler only; a service that has one

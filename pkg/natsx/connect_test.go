@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/sandbar-io/sandbar/pkg/natsx"
+	"github.com/sandbar-io/sandbar/pkg/natsx/natstest"
 )
 
 func TestConfigValidate(t *testing.T) {
@@ -229,4 +230,35 @@ func TestTheClientNeverGivesUp(t *testing.T) {
 	}
 	startServer(t, server.Options{Port: port})
 	until(t, "the connection", func() bool { return c.Healthy() == nil })
+}
+
+// A server that takes connections and says nothing holds the client library up, and
+// nobody who only asks whether there is a connection.
+func TestASilentServerHoldsNobodyUp(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t, server.Options{})
+	address := s.Addr().String()
+	c := connect(t, s.ClientURL())
+	if !c.Connected() || c.Lives() != 0 {
+		t.Errorf("connected: %t, after %d others", c.Connected(), c.Lives())
+	}
+	s.Stop()
+	var silent net.Listener
+	until(t, "the port", func() (ok bool) {
+		var err error
+		silent, err = net.Listen("tcp", address)
+		return err == nil
+	})
+	held, err := silent.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	until(t, "it is known that there is none", func() bool { return !c.Connected() && c.Lives() == 0 })
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("it took %s to say so", took)
+	}
+	_, _ = held.Close(), silent.Close()
+	s.Start()
+	until(t, "the next connection", func() bool { return c.Connected() && c.Lives() == 1 })
 }

@@ -24,7 +24,7 @@ func (s *Sender) admit(ctx context.Context, c sandbox.Command) (*admission.Ticke
 		case <-place.Ready():
 			return place, place.Err()
 		case <-look.C:
-			if s.present() && s.conn.IsConnected() {
+			if s.present() && s.conn.Connected() {
 				continue
 			}
 			_ = place.GiveUp(admission.ReasonAway)

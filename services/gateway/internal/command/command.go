@@ -115,7 +115,7 @@ func (s *Sender) Do(ctx context.Context, c sandbox.Command, from Origin) (*sandb
 
 func (s *Sender) once(ctx context.Context, place *admission.Ticket, c sandbox.Command, from Origin, deadline time.Time) (*sandbox.View, error) {
 	c.ID, c.Deadline = newToken(), deadline
-	reconnects := s.conn.Stats().Reconnects
+	reconnects := s.conn.Lives()
 	msg, err := s.message(c, from)
 	if err != nil {
 		return nil, err
@@ -162,7 +162,7 @@ func (s *Sender) await(ctx context.Context, c sandbox.Command, replies <-chan *n
 			return s.settle(context.WithoutCancel(ctx), c, log)
 		case <-tick.C:
 		}
-		if s.conn.Stats().Reconnects == reconnects {
+		if s.conn.Lives() == reconnects {
 			continue
 		}
 		v := s.views.Memory().Session(c.Tenant, c.SessionID)

@@ -171,11 +171,11 @@ func (s *Sender) attempt(ctx context.Context, m *nats.Msg) (outcome, error) {
 	if !s.present() {
 		return away, errAbsent
 	}
-	if !s.conn.IsConnected() {
+	if !s.conn.Connected() {
 		s.silent.over()
 		return away, nats.ErrDisconnected
 	}
-	life := s.conn.Stats().Reconnects
+	life := s.conn.Lives()
 	if end, _ := ctx.Deadline(); !s.silent.asks(s.timing, life, time.Until(end)) {
 		return away, errSilent
 	}
