@@ -13,7 +13,7 @@ const (
 	// few wait for the pace for no longer than held, whatever came before: a flood is many,
 	// and few that are late are so because each of them takes long. It is half of what
 	// commands wait for their turn.
-	few  = 8
+	few  = atFirst
 	held = 2 * time.Second
 )
 
