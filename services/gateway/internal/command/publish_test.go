@@ -3,6 +3,7 @@ package command_test
 import (
 	"context"
 	"errors"
+	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -29,7 +30,7 @@ func TestNATSAway(t *testing.T) {
 	gone.Shutdown()
 	gone.WaitForShutdown()
 	// Until the client has seen it, a publish may have arrived.
-	await(t, "the disconnection is seen", func() bool { return !connected.IsConnected() })
+	await(t, "the disconnection is seen", func() bool { return !connected.Connected() })
 	for name, conn := range map[string]*natsx.Conn{
 		"never connected": connect(t, "nats://127.0.0.1:1"),
 		"gone":            connected,
@@ -44,6 +45,35 @@ func TestNATSAway(t *testing.T) {
 				t.Errorf("it took %s", took)
 			}
 		})
+	}
+}
+
+// Who takes connections and says nothing, as a NATS that hangs, holds the client library
+// up: a command does not wait for it.
+func TestASilentNATSIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	sender := newSender(t, connect(t, s.ClientURL()), newMemory(), false)
+	address := s.Addr().String()
+	s.Stop()
+	var silent net.Listener
+	await(t, "the port", func() (ok bool) {
+		var err error
+		silent, err = net.Listen("tcp", address)
+		return err == nil
+	})
+	defer func() { _ = silent.Close() }()
+	held, err := silent.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = held.Close() }()
+	begin := time.Now()
+	if _, err := sender.Do(t.Context(), start("s"), command.Origin{}); sandbox.CodeOf(err) != sandbox.CodeUnavailable {
+		t.Errorf("Do: %v", err)
+	}
+	if took := time.Since(begin); took > time.Second {
+		t.Errorf("it took %s", took)
 	}
 }
 
@@ -297,11 +327,11 @@ func TestASilenceEndsWithItsConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	startProvisioner(t, s.ClientURL(), func(_ int, d delivery) *contract.Reply { return accept(t, d.command, 1) })
-	before := conn.Stats().Reconnects
+	before := conn.Lives()
 	if err := conn.ForceReconnect(); err != nil {
 		t.Fatal(err)
 	}
-	await(t, "another connection", func() bool { return conn.IsConnected() && conn.Stats().Reconnects > before })
+	await(t, "another connection", func() bool { return conn.Connected() && conn.Lives() > before })
 	if _, err := sender.Do(t.Context(), start("s"), command.Origin{}); err != nil {
 		t.Errorf("Do: %v", err)
 	}
