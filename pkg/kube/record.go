@@ -43,6 +43,7 @@ type wireRecord struct {
 	Tenant      string          `json:"tenant"`
 	SessionID   string          `json:"session_id"`
 	RuntimeID   string          `json:"runtime_id"`
+	Original    string          `json:"original"`
 	Desired     sandbox.Desired `json:"desired"`
 	Generation  int64           `json:"generation"`
 	Incarnation int64           `json:"incarnation"`
@@ -108,7 +109,7 @@ func EncodeUpdate(prev, next *sandbox.Record) ([]byte, error) {
 
 func encode(r *sandbox.Record) ([]byte, error) {
 	body, err := sandbox.EncodeKnown(wireRecord{
-		Version: recordVersion, Tenant: r.Tenant, SessionID: r.SessionID, RuntimeID: r.RuntimeID,
+		Version: recordVersion, Tenant: r.Tenant, SessionID: r.SessionID, RuntimeID: r.RuntimeID, Original: r.Original,
 		Desired: r.Desired, Generation: r.Generation, Incarnation: r.Incarnation, Fence: r.Fence,
 		LastCommand: r.LastCommand, Reason: r.Reason, Holder: r.Holder, Place: r.Place, Spec: r.Spec, Route: r.Route, KeyNumber: r.KeyNumber,
 		CreatedAt: r.CreatedAt, ChangedAt: r.ChangedAt, Begun: r.Begun, BegunAt: r.BegunAt,
@@ -140,7 +141,7 @@ func DecodeRecord(s *corev1.Secret) (*sandbox.Record, error) {
 	}
 	return &sandbox.Record{
 		Name: s.Name, UID: string(s.UID), ResourceVersion: s.ResourceVersion,
-		Tenant: w.Tenant, SessionID: w.SessionID, RuntimeID: w.RuntimeID, Desired: w.Desired,
+		Tenant: w.Tenant, SessionID: w.SessionID, RuntimeID: w.RuntimeID, Original: w.Original, Desired: w.Desired,
 		Generation: w.Generation, Incarnation: w.Incarnation, Fence: w.Fence, LastCommand: w.LastCommand, Reason: w.Reason,
 		Holder: w.Holder, Place: w.Place,
 		Spec: w.Spec, Route: w.Route,

@@ -31,7 +31,8 @@ const steadyAfter = 15 * time.Second
 
 // Observe makes the view of a record and the pod of its incarnation (nil: there
 // is none), given the previous view (nil: none) and the time. order is the
-// resourceVersion of the list that showed that there is no pod. It returns when
+// resourceVersion of the list that showed that there is no pod, or one that the look
+// was not older than. It returns when
 // to look again although nothing changed; the zero time means never.
 func Observe(r *Record, p *Pod, prev *View, order uint64, pol Policy, now time.Time) (View, time.Time) {
 	v := View{

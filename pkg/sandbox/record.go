@@ -79,6 +79,10 @@ type Record struct {
 	RuntimeID string
 	Desired   Desired
 
+	// Original is the runtime id of its first sandbox; "" in a record of an earlier
+	// version. See OneSandbox.
+	Original string
+
 	Generation  int64  // only up; a new record's begins at unix time in milliseconds
 	Incarnation int64  // counts pods
 	Fence       uint64 // stream sequence of the last accepted command
@@ -142,6 +146,12 @@ func (r *Record) Beginning() (generation int64, at time.Time) {
 	}
 	return r.Begun, r.BegunAt
 }
+
+// OneSandbox reports whether the record has never had another sandbox than the one of
+// RuntimeID, so that all that it has, or has had, can be named: pods by its
+// incarnations, the rest by the runtime id. A version that does not know Original
+// keeps it, and moves RuntimeID away from it.
+func (r *Record) OneSandbox() bool { return r.Original != "" && r.Original == r.RuntimeID }
 
 // Wants reports whether the record wants the pod of this runtime id and
 // incarnation.

@@ -123,7 +123,8 @@ func (v *View) Refused(why string) {
 
 // Newer compares two views of one record by (generation, incarnation, order):
 // above 0 if a is newer than b, below 0 if it is older. Order is the pod's
-// resourceVersion or, where there is no pod, that of the list that showed it.
+// resourceVersion or, where there is no pod, that of the list that showed it, or of
+// the record by which it was looked for.
 func Newer(a, b *View) int {
 	switch {
 	case a.Generation != b.Generation:

@@ -139,6 +139,16 @@ var provisionerBugs = []bug{
 		},
 	},
 	{
+		"sandboxes-before-forgotten", "what an earlier sandbox of the session has left is not looked for",
+		change("pkg/sandbox/record.go", `return r.Original != "" && r.Original == r.RuntimeID`, "return r.RuntimeID != \"\""),
+		[]catch{unit(provisioner, "internal/command", "TestWhatWasLeftGoes", "TestStraysGo")},
+	},
+	{
+		"pods-before-forgotten", "of the pods only the newest is looked for",
+		change("services/provisioner/internal/command/look.go", "for incarnation := int64(1);", "for incarnation := last;"),
+		[]catch{unit(provisioner, "internal/command", "TestWhatWasLeftGoes")},
+	},
+	{
 		"objects-without-generation", "what is made carries no generation",
 		change("pkg/kube/names.go", "		LabelGeneration:  strconv.FormatInt(r.Generation, 10),\n", ""),
 		[]catch{unit(shared, "kube", "TestObjectLabels")},

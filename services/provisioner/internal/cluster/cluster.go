@@ -18,7 +18,6 @@ import (
 
 	"github.com/sandbar-io/sandbar/pkg/kube"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
-	"github.com/sandbar-io/sandbar/pkg/settings"
 	"github.com/sandbar-io/sandbar/services/provisioner/internal/objects"
 )
 
@@ -129,82 +128,6 @@ func (c *Cluster) Pod(ctx context.Context, name string) (*sandbox.Pod, error) {
 	out := kube.PodOf(p)
 	return &out, nil
 }
-
-// Pods lists the pods of a record, and the order of the list.
-func (c *Cluster) Pods(ctx context.Context, record string) ([]sandbox.Pod, uint64, error) {
-	return c.podLooks.of(ctx, record)
-}
-
-// Objects lists all else that a record has.
-func (c *Cluster) Objects(ctx context.Context, record string) ([]sandbox.Object, error) {
-	all, _, err := c.objectLooks.of(ctx, record)
-	return all, err
-}
-
-func (c *Cluster) listPods(ctx context.Context, records []string) (map[string][]sandbox.Pod, uint64, error) {
-	list, err := c.client.CoreV1().Pods(c.ns).List(ctx, metav1.ListOptions{LabelSelector: kube.SelectorOf(records...)})
-	if err != nil {
-		return nil, 0, fail(err, "list", "pods")
-	}
-	out := map[string][]sandbox.Pod{}
-	for i := range list.Items {
-		p := kube.PodOf(&list.Items[i])
-		out[p.Record] = append(out[p.Record], p)
-	}
-	return out, kube.Order(list.ResourceVersion), nil
-}
-
-// listObjects lists volumes, and with a route mode Services and what leads to them. Of
-// several lists there is no one order.
-func (c *Cluster) listObjects(ctx context.Context, records []string) (map[string][]sandbox.Object, uint64, error) {
-	opts := metav1.ListOptions{LabelSelector: kube.SelectorOf(records...)}
-	out := map[string][]sandbox.Object{}
-	add := func(m metav1.Object, kind string) {
-		out[kube.RecordOf(m)] = append(out[kube.RecordOf(m)], kube.ObjectOf(m, kind))
-	}
-	volumes, err := c.client.CoreV1().PersistentVolumeClaims(c.ns).List(ctx, opts)
-	if err != nil {
-		return nil, 0, fail(err, "list", "persistentvolumeclaims")
-	}
-	for i := range volumes.Items {
-		add(&volumes.Items[i], kube.KindVolume)
-	}
-	if c.objects.RoutingMode == settings.ByRouter {
-		return out, 0, nil
-	}
-	svcs, err := c.client.CoreV1().Services(c.ns).List(ctx, opts)
-	if err != nil {
-		return nil, 0, fail(err, "list", "services")
-	}
-	for i := range svcs.Items {
-		add(&svcs.Items[i], kindService)
-	}
-	if c.objects.RoutingMode == settings.ByGatewayAPI {
-		list, err := c.gateways.GatewayV1().HTTPRoutes(c.ns).List(ctx, opts)
-		if err != nil {
-			return nil, 0, fail(err, "list", "httproutes")
-		}
-		for i := range list.Items {
-			add(&list.Items[i], kindHTTPRoute)
-		}
-		return out, 0, nil
-	}
-	ings, err := c.client.NetworkingV1().Ingresses(c.ns).List(ctx, opts)
-	if err != nil {
-		return nil, 0, fail(err, "list", "ingresses")
-	}
-	for i := range ings.Items {
-		add(&ings.Items[i], kindIngress)
-	}
-	return out, 0, nil
-}
-
-const (
-	kindPod       = "Pod"
-	kindService   = "Service"
-	kindIngress   = "Ingress"
-	kindHTTPRoute = "HTTPRoute"
-)
 
 // DeletePod deletes exactly this pod; one that is gone is fine.
 func (c *Cluster) DeletePod(ctx context.Context, p *sandbox.Pod) error {

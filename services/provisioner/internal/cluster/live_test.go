@@ -19,9 +19,13 @@ import (
 func TestReadsAreLive(t *testing.T) {
 	t.Parallel()
 	for name, read := range map[string]func(context.Context, *cluster.Cluster) error{
-		"record":  func(ctx context.Context, c *cluster.Cluster) error { _, err := c.Record(ctx, record); return err },
-		"pod":     func(ctx context.Context, c *cluster.Cluster) error { _, err := c.Pod(ctx, "p"); return err },
-		"pods":    func(ctx context.Context, c *cluster.Cluster) error { _, _, err := c.Pods(ctx, record); return err },
+		"record": func(ctx context.Context, c *cluster.Cluster) error { _, err := c.Record(ctx, record); return err },
+		"pod":    func(ctx context.Context, c *cluster.Cluster) error { _, err := c.Pod(ctx, "p"); return err },
+		"pods":   func(ctx context.Context, c *cluster.Cluster) error { _, _, err := c.Pods(ctx, record); return err },
+		"objects by name": func(ctx context.Context, c *cluster.Cluster) error {
+			_, err := c.ObjectsOf(ctx, "id")
+			return err
+		},
 		"objects": func(ctx context.Context, c *cluster.Cluster) error { _, err := c.Objects(ctx, record); return err },
 	} {
 		t.Run(name, func(t *testing.T) {

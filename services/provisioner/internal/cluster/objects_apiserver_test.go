@@ -240,6 +240,11 @@ func TestRoutingModes(t *testing.T) {
 			must(t, c.CreateRoute(t.Context(), r, cluster.LookFirst))
 			all, err := c.Objects(t.Context(), r.Name)
 			must(t, err)
+			named, err := c.ObjectsOf(t.Context(), r.RuntimeID)
+			must(t, err)
+			if !slices.Equal(named, all) {
+				t.Errorf("by name there is %+v, listed %+v", named, all)
+			}
 			var got []string
 			for _, o := range all {
 				got = append(got, o.Kind)
@@ -267,6 +272,9 @@ func TestNoVolume(t *testing.T) {
 	must(t, err)
 	if all, err := c.Objects(t.Context(), r.Name); err != nil || len(all) != 0 {
 		t.Errorf("%v, %v", all, err)
+	}
+	if named, err := c.ObjectsOf(t.Context(), r.RuntimeID); err != nil || len(named) != 0 {
+		t.Errorf("%v, %v", named, err)
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 // callsOf is what each of the fake's calls costs at the API server, but for the
 // looks before a create: with the router there are no routes, and views are NATS'.
 var callsOf = map[string]int{
-	getRecord: 1, createRecord: 1, updateRecord: 1, getPod: 1, listPods: 1, listObjects: 1, deletePod: 1, deleteObject: 1,
+	getRecord: 1, createRecord: 1, updateRecord: 1, getPod: 1, listPods: 1, listObjects: 1, getObjects: 1, deletePod: 1, deleteObject: 1,
 	getLedger: 1, swapLedger: 1, createVolume: 1, createPod: 1,
 }
 
@@ -29,8 +29,8 @@ func TestCallsOfACommand(t *testing.T) {
 		{none, sandbox.Start, false, 5, 7},
 		{running, sandbox.Start, false, 6, 7},
 		{running, sandbox.Start, true, 7, 7}, // its sender was wrong
-		{running, sandbox.Pause, false, 6, 8},
-		{paused, sandbox.Resume, false, 7, 9},
+		{running, sandbox.Pause, false, 5, 7},
+		{paused, sandbox.Resume, false, 6, 8},
 		{running, sandbox.Stop, false, 7, 9},
 	} {
 		for _, limits := range []*sandbox.Limits{nil, {Key: "key", Sandboxes: 2}} {

@@ -32,6 +32,7 @@ type Objects interface {
 	Pod(ctx context.Context, name string) (*sandbox.Pod, error)
 	Pods(ctx context.Context, record string) ([]sandbox.Pod, uint64, error)
 	Objects(ctx context.Context, record string) ([]sandbox.Object, error)
+	ObjectsOf(ctx context.Context, runtimeID string) ([]sandbox.Object, error)
 	CreateVolume(ctx context.Context, r *sandbox.Record, look cluster.Look) error
 	CreatePod(ctx context.Context, r *sandbox.Record, look cluster.Look) (*sandbox.Pod, error)
 	CreateRoute(ctx context.Context, r *sandbox.Record, look cluster.Look) error
@@ -188,11 +189,11 @@ func (r *Runner) once(ctx context.Context, rec *sandbox.Record, c sandbox.Comman
 			return Outcome{}, err
 		}
 	}
-	wait := roomWait
+	how := manner{wait: roomWait, strays: c.Verb == sandbox.Reconcile}
 	if silent { // nobody waits for it, and it comes again
-		wait = 0
+		how.wait = 0
 	}
-	out, err := r.settle(ctx, rec, made, wait)
+	out, err := r.settle(ctx, rec, made, how)
 	if err != nil && cluster.Permanent(err) && wantsPod(c.Verb) {
 		switch {
 		case c.Verb == sandbox.Reconcile: // the watcher asks again, as long as it is needed
@@ -223,6 +224,9 @@ func (r *Runner) write(ctx context.Context, rec *sandbox.Record, e sandbox.Effec
 	next := e.Next
 	if next.RuntimeID == "" {
 		next.RuntimeID = sandbox.NewRuntimeID()
+		if rec == nil {
+			next.Original = next.RuntimeID
+		}
 		next.Route = r.Route(next.Tenant, next.SessionID, next.RuntimeID)
 		next.KeyNumber++
 		next.SessionKey, next.SecretKey = sandbox.NewKey(), sandbox.NewKey()
@@ -284,11 +288,10 @@ func (r *Runner) showEnding(ctx context.Context, rec *sandbox.Record, pod *sandb
 	return err
 }
 
-// settle converges and writes the view, again as long as the record moves. Room
-// is waited for so long.
-func (r *Runner) settle(ctx context.Context, rec *sandbox.Record, made fresh, wait time.Duration) (Outcome, error) {
+// settle converges and writes the view, again as long as the record moves.
+func (r *Runner) settle(ctx context.Context, rec *sandbox.Record, made fresh, how manner) (Outcome, error) {
 	for range rounds {
-		seen, err := r.converge(ctx, rec, made, wait)
+		seen, err := r.converge(ctx, rec, made, how)
 		if err != nil {
 			return Outcome{Record: rec}, err
 		}
@@ -357,7 +360,7 @@ func (r *Runner) Follow(ctx context.Context, out Outcome) error {
 		if live == nil || live.ResourceVersion == rec.ResourceVersion {
 			return nil
 		}
-		next, err := r.settle(ctx, live, fresh{}, 0)
+		next, err := r.settle(ctx, live, fresh{}, manner{})
 		if cluster.Permanent(err) {
 			return nil // whoever moved it tells it, and takes it back where that is to be
 		}
@@ -372,7 +375,7 @@ func (r *Runner) Follow(ctx context.Context, out Outcome) error {
 // purge removes a record that has nothing left. The watcher asks again while
 // pods are still ending: their keys stand in it.
 func (r *Runner) purge(ctx context.Context, rec *sandbox.Record) error {
-	seen, err := r.converge(ctx, rec, fresh{}, 0)
+	seen, err := r.converge(ctx, rec, fresh{}, manner{})
 	if err != nil {
 		return err
 	}

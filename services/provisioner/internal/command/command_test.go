@@ -811,30 +811,35 @@ func TestPurgeBeaten(t *testing.T) {
 	b.is("running 2, 1 pods, 2 objects, starting")
 }
 
-// What converge must leave alone.
+// What converge must leave alone, however it looks.
 func TestCleanLeavesOthersAlone(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*sandbox.Record){
 		"of a newer generation":  func(r *sandbox.Record) { r.Generation += 10; r.Incarnation = 7; r.RuntimeID = "newer" },
 		"of another record's id": func(r *sandbox.Record) { r.UID = "other"; r.Incarnation = 7; r.RuntimeID = "others" },
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			b := inSituation(t, running)
-			other := b.record()
-			change(other)
-			if _, err := b.CreatePod(t.Context(), other, cluster.LookFirst); err != nil {
-				t.Fatal(err)
-			}
-			if err := b.CreateVolume(t.Context(), other, cluster.LookFirst); err != nil {
-				t.Fatal(err)
-			}
-			b.do(sandbox.Stop)
-			b.is("stopped 1, 1 pods, 1 objects, stopped")
-			if w := b.writes(); slices.Contains(w, "delete pod "+sandbox.PodName(other.RuntimeID, other.Incarnation)) {
-				t.Errorf("%v", w)
-			}
-		})
+		for how, look := range map[string]func(*sandbox.Record){
+			"named": func(*sandbox.Record) {}, "listed": func(r *sandbox.Record) { r.Original = "" },
+		} {
+			t.Run(name+", "+how, func(t *testing.T) {
+				t.Parallel()
+				b := inSituation(t, running)
+				b.change(look)
+				other := b.record()
+				change(other)
+				if _, err := b.CreatePod(t.Context(), other, cluster.LookFirst); err != nil {
+					t.Fatal(err)
+				}
+				if err := b.CreateVolume(t.Context(), other, cluster.LookFirst); err != nil {
+					t.Fatal(err)
+				}
+				b.do(sandbox.Stop)
+				b.is("stopped 1, 1 pods, 1 objects, stopped")
+				if w := b.writes(); slices.Contains(w, "delete pod "+sandbox.PodName(other.RuntimeID, other.Incarnation)) {
+					t.Errorf("%v", w)
+				}
+			})
+		}
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 // observed is what converge saw last.
 type observed struct {
 	pod   *sandbox.Pod // of the record's incarnation
-	order uint64       // of the list, for a view without a pod
+	order uint64       // of the look, for a view without a pod
 	pods  int          // of this record's UID, ending ones included
 
 	refusal string // why there is no pod; "" where that is not known
@@ -61,12 +61,18 @@ func freshBy(before, written *sandbox.Record, began time.Time) (f fresh) {
 func (f fresh) lookForObjects() cluster.Look { return cluster.Look(!f.runtimeID) }
 func (f fresh) lookForPod() cluster.Look     { return cluster.Look(!f.pod) }
 
+// manner is how converge goes about it.
+type manner struct {
+	wait   time.Duration // for room that the record's own ending pods take
+	strays bool          // also delete what bears the record's labels and no name that it has given
+}
+
 // converge makes the objects follow the record: it creates what is wanted and
 // deletes what is not. It is the only code that touches pods, volumes, Services
 // and routes.
-func (r *Runner) converge(ctx context.Context, rec *sandbox.Record, made fresh, wait time.Duration) (observed, error) {
+func (r *Runner) converge(ctx context.Context, rec *sandbox.Record, made fresh, how manner) (observed, error) {
 	if rec.Desired != sandbox.Running {
-		return r.clean(ctx, rec)
+		return r.clean(ctx, rec, made, how)
 	}
 	var created *sandbox.Pod
 	var err error
@@ -75,7 +81,7 @@ func (r *Runner) converge(ctx context.Context, rec *sandbox.Record, made fresh, 
 		if created, err = r.create(ctx, rec, made); err != nil {
 			return observed{}, err
 		}
-		if created != nil && created.Generation == rec.Generation {
+		if created != nil && created.Generation == rec.Generation && !how.strays {
 			// Its first pod, just made or made by an earlier attempt of the same
 			// generation: nothing older can be there.
 			return observed{pod: created, order: created.Order, pods: 1}, nil
@@ -84,13 +90,13 @@ func (r *Runner) converge(ctx context.Context, rec *sandbox.Record, made fresh, 
 	// What is not wanted goes first. A sandbox that was stopped a moment ago, and
 	// that nobody has cleaned up after yet, shares no volume with the session's next:
 	// nothing else would keep both pods from running.
-	seen, err := r.clean(ctx, rec)
+	seen, err := r.clean(ctx, rec, made, how)
 	if err != nil || first {
 		return seen, err
 	}
 	created, err = r.create(ctx, rec, made)
 	if sandbox.CodeOf(err) == sandbox.CodeQuota {
-		created, err = r.replace(ctx, rec, err, wait)
+		created, err = r.replace(ctx, rec, err, how)
 	}
 	if err != nil {
 		return observed{}, err
@@ -133,13 +139,13 @@ func (r *Runner) create(ctx context.Context, rec *sandbox.Record, made fresh) (*
 
 // replace deletes the pods of earlier incarnations first, where a quota has no
 // room for both: it counts a pod until it is gone.
-func (r *Runner) replace(ctx context.Context, rec *sandbox.Record, refusal error, wait time.Duration) (*sandbox.Pod, error) {
-	over, cancel := context.WithTimeout(ctx, wait)
+func (r *Runner) replace(ctx context.Context, rec *sandbox.Record, refusal error, how manner) (*sandbox.Pod, error) {
+	over, cancel := context.WithTimeout(ctx, how.wait)
 	defer cancel()
 	t := time.NewTicker(endingWait)
 	defer t.Stop()
 	for {
-		left, err := r.clean(ctx, rec)
+		left, err := r.clean(ctx, rec, fresh{}, how)
 		if err != nil {
 			return nil, err
 		}
@@ -177,17 +183,17 @@ func untilEnded(ctx context.Context, try func() error) error {
 // of an older generation after that look sees afterwards that the record has moved,
 // and cleans up itself (Follow). One is deleted after the other, so that a death after
 // one leaves no other under way, which the next attempt would find half done.
-func (r *Runner) clean(ctx context.Context, rec *sandbox.Record) (observed, error) {
+func (r *Runner) clean(ctx context.Context, rec *sandbox.Record, made fresh, how manner) (observed, error) {
 	var pods []sandbox.Pod
 	var objects []sandbox.Object
 	var out observed
 	look, lctx := errgroup.WithContext(ctx)
 	look.Go(func() (err error) {
-		pods, out.order, err = r.Cluster.Pods(lctx, rec.Name)
+		pods, out.order, err = r.pods(lctx, rec, made, how)
 		return err
 	})
 	look.Go(func() (err error) {
-		objects, err = r.Cluster.Objects(lctx, rec.Name)
+		objects, err = r.unwanted(lctx, rec, how)
 		return err
 	})
 	if err := look.Wait(); err != nil {

@@ -29,6 +29,7 @@ const (
 	getPod       = "get pod"
 	listPods     = "list pods"
 	listObjects  = "list objects"
+	getObjects   = "get objects"
 	createVolume = "create volume"
 	createPod    = "create pod"
 	createRoute  = "create route"
@@ -218,6 +219,18 @@ func (f *fake) Objects(ctx context.Context, _ string) (out []sandbox.Object, err
 	err = f.call(ctx, listObjects, "", func() error {
 		for _, name := range slices.Sorted(maps.Keys(f.objects)) {
 			out = append(out, *f.objects[name])
+		}
+		return nil
+	})
+	return out, err
+}
+
+func (f *fake) ObjectsOf(ctx context.Context, runtimeID string) (out []sandbox.Object, err error) {
+	err = f.call(ctx, getObjects, "", func() error {
+		for _, name := range slices.Sorted(maps.Keys(f.objects)) {
+			if o := f.objects[name]; o.Name == runtimeID {
+				out = append(out, *o)
+			}
 		}
 		return nil
 	})

@@ -36,7 +36,7 @@ func (r *Runner) rollBack(ctx context.Context, before, rec *sandbox.Record, caus
 			if err := r.release(ctx, next); err != nil {
 				return Outcome{}, err
 			}
-			out, err := r.settle(ctx, next, fresh{}, 0)
+			out, err := r.settle(ctx, next, fresh{}, manner{})
 			if err != nil {
 				return Outcome{}, err
 			}
@@ -88,7 +88,7 @@ func (r *Runner) takenBack(ctx context.Context, rec *sandbox.Record, refusal err
 	if err := r.release(ctx, rec); err != nil {
 		return Outcome{}, err
 	}
-	out, err := r.settle(ctx, rec, fresh{}, 0)
+	out, err := r.settle(ctx, rec, fresh{}, manner{})
 	if err != nil && !cluster.Permanent(err) {
 		return Outcome{}, err
 	}

@@ -165,6 +165,11 @@ func (g *gatedCluster) Objects(ctx context.Context, record string) (out []sandbo
 	return out, err
 }
 
+func (g *gatedCluster) ObjectsOf(ctx context.Context, runtimeID string) (out []sandbox.Object, err error) {
+	err = g.a.call("reads the volume", func() error { out, err = g.Cluster.ObjectsOf(ctx, runtimeID); return err })
+	return out, err
+}
+
 func (g *gatedCluster) CreateVolume(ctx context.Context, r *sandbox.Record, look cluster.Look) error {
 	defer func() { g.volumes <- struct{}{} }()
 	return g.a.call("creates the volume", func() error { return g.Cluster.CreateVolume(ctx, r, look) })

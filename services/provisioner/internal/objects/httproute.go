@@ -22,17 +22,32 @@ const apiKeyHeader = "X-API-Key"
 // answers, a controller has seen the others.
 func (c Config) HTTPRoutes(r *sandbox.Record) []*gatewayv1.HTTPRoute {
 	var out []*gatewayv1.HTTPRoute
-	for _, s := range []sandbox.Service{sandbox.ServiceVSCode, sandbox.ServiceWork1, sandbox.ServiceWork2, sandbox.ServiceAgent} {
+	for _, s := range routed {
 		out = append(out, c.httpRoute(r, s))
 	}
 	return out
 }
 
-func (c Config) httpRoute(r *sandbox.Record, s sandbox.Service) *gatewayv1.HTTPRoute {
-	name := r.RuntimeID
-	if s != sandbox.ServiceAgent {
-		name += "-" + string(s)
+// HTTPRouteNames are the names of the routes of a sandbox.
+func HTTPRouteNames(runtimeID string) []string {
+	var out []string
+	for _, s := range routed {
+		out = append(out, httpRouteName(runtimeID, s))
 	}
+	return out
+}
+
+// routed are the services with a route of their own, in the order of their making.
+var routed = []sandbox.Service{sandbox.ServiceVSCode, sandbox.ServiceWork1, sandbox.ServiceWork2, sandbox.ServiceAgent}
+
+func httpRouteName(runtimeID string, s sandbox.Service) string {
+	if s == sandbox.ServiceAgent {
+		return runtimeID
+	}
+	return runtimeID + "-" + string(s)
+}
+
+func (c Config) httpRoute(r *sandbox.Record, s sandbox.Service) *gatewayv1.HTTPRoute {
 	parent := gatewayv1.ParentReference{Name: gatewayv1.ObjectName(c.Gateway.Name)}
 	if c.Gateway.Namespace != "" {
 		parent.Namespace = new(gatewayv1.Namespace(c.Gateway.Namespace))
@@ -44,7 +59,7 @@ func (c Config) httpRoute(r *sandbox.Record, s sandbox.Service) *gatewayv1.HTTPR
 		Name: gatewayv1.ObjectName(r.RuntimeID), Port: new(gatewayv1.PortNumber(c.Ports.Of(s))),
 	}}}
 	return &gatewayv1.HTTPRoute{
-		ObjectMeta: c.meta(r, name),
+		ObjectMeta: c.meta(r, httpRouteName(r.RuntimeID, s)),
 		Spec: gatewayv1.HTTPRouteSpec{
 			CommonRouteSpec: gatewayv1.CommonRouteSpec{ParentRefs: []gatewayv1.ParentReference{parent}},
 			Hostnames:       []gatewayv1.Hostname{gatewayv1.Hostname(c.URLs.Host(r.Route.Label, s))},
