@@ -13,16 +13,23 @@ import (
 // keep copies the store of a server that stands still meanwhile.
 func (w *world) keep() (older string) {
 	w.t.Helper()
-	older = w.srv.Keep()
-	w.until("the connection", w.conn.IsConnected)
+	w.away(func() { older = w.srv.Keep() })
 	return older
 }
 
 // back puts an older store in place of the server's.
 func (w *world) back(older string) {
 	w.t.Helper()
-	w.srv.Back(older)
-	w.until("the connection", w.conn.IsConnected)
+	w.away(func() { w.srv.Back(older) })
+}
+
+// away does what stops and starts the server, and waits until the connection is another:
+// one that has not noticed yet says that it is connected.
+func (w *world) away(do func()) {
+	w.t.Helper()
+	before := w.conn.Stats().Reconnects
+	do()
+	w.until("a new connection", func() bool { return w.conn.Stats().Reconnects > before && w.conn.IsConnected() })
 }
 
 func (w *world) last() uint64 {
