@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -116,9 +117,8 @@ func (c Closing) times(out *strings.Builder) {
 }
 
 // again names what failed once more, a line each: who reads only the end of a long
-// run, or is shown no more of it, sees which these are.
+// run, or is shown no more of it, sees which these are and why.
 func (c Closing) again(out *strings.Builder) {
-	const width, lines = 400, 3
 	head := "\n== failed, in short\n"
 	for _, t := range c.Results.Tests() {
 		if !t.Leaf || t.Outcome != gotest.Failed {
@@ -126,10 +126,31 @@ func (c Closing) again(out *strings.Builder) {
 		}
 		out.WriteString(head)
 		head = ""
-		said := saidBy(t.Output)
-		line := []rune(c.short(t.ID) + ": " + strings.Join(said[:min(lines, len(said))], " / "))
-		fmt.Fprintln(out, string(line[:min(len(line), width)]))
+		fmt.Fprintf(out, "%s: %s\n", c.short(t.ID), inShort(t.Output))
 	}
+}
+
+// place is how a line begins by which a test says something.
+var place = regexp.MustCompile(`^\S+_test\.go:\d+: `)
+
+// inShort is the beginning of each thing that a test said; of what others have said in
+// its output nothing, unless it said nothing itself. An output does not tell an error from
+// what was only told: the last few are kept, for the error that ended it is among them.
+func inShort(output string) string {
+	const first, last, width = 2, 4, 200
+	said := saidBy(output)
+	if own := slices.DeleteFunc(slices.Clone(said), func(s string) bool { return !place.MatchString(s) }); len(own) > 0 {
+		said = own
+	}
+	for i, line := range said {
+		if runes := []rune(line); len(runes) > width {
+			said[i] = string(runes[:width]) + "…"
+		}
+	}
+	if len(said) > first+last {
+		said = slices.Concat(said[:first], []string{"…"}, said[len(said)-last:])
+	}
+	return strings.Join(said, " / ")
 }
 
 func (c Closing) short(id gotest.ID) string { return strings.TrimPrefix(id.String(), c.Strip) }

@@ -143,6 +143,35 @@ func TestClosing(t *testing.T) {
 	}
 }
 
+// Among what others print, and a test tells, the short line has the error that ended it.
+func TestTheShortLineHasTheLastError(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct{ output, want string }{
+		"its own": {
+			"    2026/01/02 server: handshake\n    a_test.go:1: ready\n    b_test.go:2: wrong:\n        {\"asctime\"\n    server: bye\n",
+			"a_test.go:1: ready / b_test.go:2: wrong:\n",
+		},
+		"a panic":    {"panic: oh\ngoroutine 1\n", "panic: oh / goroutine 1\n"},
+		"long lines": {"    a_test.go:1: " + strings.Repeat("é", 300) + "\n    a_test.go:2: end\n", strings.Repeat("é", 187) + "… / a_test.go:2: end\n"},
+		"many": {
+			strings.Repeat("    a_test.go:1: told\n", 20) + "    a_test.go:2: wrong\n    rig_test.go:3: log\n",
+			"a_test.go:1: told / a_test.go:1: told / … / a_test.go:1: told / a_test.go:1: told / a_test.go:2: wrong / rig_test.go:3: log\n",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var results gotest.Results
+			var out strings.Builder
+			results.Set(gotest.ID{Package: strip + "p", Test: "TestX"}, gotest.Failed, tt.output)
+			report.Closing{Results: &results, Strip: strip}.Print(&out)
+			_, short, found := strings.Cut(out.String(), "== failed, in short\n")
+			if !found || !strings.HasPrefix(short, "p TestX: ") || !strings.Contains(short, tt.want) {
+				t.Errorf("%q, want %q", short, tt.want)
+			}
+		})
+	}
+}
+
 // What failed is said first or last; a long log between is left out.
 func TestClosingTellsTheEndsOfALongOutput(t *testing.T) {
 	t.Parallel()
