@@ -118,7 +118,7 @@ func (b bed) keys() (file string, env map[string]string, err error) {
 	env = map[string]string{"ROTATING_API_KEY": stack.NewAPIKey(), "IDLE_API_KEY": stack.NewAPIKey()}
 	const text = `keys:
   - {name: rotating, sha256: %s, tenant: default, rotate_on_resume: true}
-  - {name: idle, sha256: %s, tenant: default, lifecycle: {idle_seconds: 20}}
+  - {name: idle, sha256: %s, tenant: default, lifecycle: {idle_seconds: 30}}
 `
 	return file, env, os.WriteFile(file,
 		fmt.Appendf(nil, text, stack.HashAPIKey(env["ROTATING_API_KEY"]), stack.HashAPIKey(env["IDLE_API_KEY"])), 0o600)

@@ -32,8 +32,9 @@ func TestLeaderDies(t *testing.T) {
 		{"after an event", "watcher/after-event:10"},
 		{"after the events of a view", "watcher/after-events:10"},
 	} {
+		// One after the other: what they make at the same time is as much as two cores
+		// bring up while a test waits for it.
 		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
 			r := newRig(t, "leader", stack.Options{Gateways: 2, Watchers: 2, Settings: []string{noPurge}})
 			if c.point != "" {
 				r.arm(t, "watcher", c.point)
