@@ -5,6 +5,9 @@ import (
 	"time"
 )
 
+// SetNow gives a follower that does not run yet another clock.
+func (f *Follower) SetNow(now func() time.Time) { f.now = now }
+
 // NewIndexer makes the question that callers of a read index share.
 func NewIndexer(ask func(context.Context) (time.Time, uint64, error)) func(context.Context) (time.Time, uint64, error) {
 	i := &indexer{ask: ask}

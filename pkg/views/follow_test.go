@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -302,6 +303,51 @@ func TestFollowerOverARestart(t *testing.T) {
 		t.Errorf("confirmed %v after the restart", took)
 	}
 	if f.Memory().Session(tenant, "before") == nil || f.Memory().Session(tenant, "after") == nil {
+		t.Errorf("%v", f.Memory().Keys())
+	}
+}
+
+// The marker of a delete goes after its time. Whoever was away while it came and went
+// shows nothing that is gone.
+func TestAMarkerExpiresWhileAFollowerIsAway(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	gone := newView("gone", 1, ofRuntime(1))
+	b.put(gone)
+	b.put(newView("stays", 1, ofRuntime(2)))
+	b.beat(true)
+	line := b.Line()
+	far := b.connect(line.URL())
+	f := b.follower(far)
+	var passed atomic.Int64
+	f.SetNow(func() time.Time { return time.Now().Add(time.Duration(passed.Load())) })
+	b.run(f)
+	confirmed(t, f)
+	line.Cut()
+	until(t, "the connection to be lost", func() bool { return !far.IsConnected() })
+	if err := b.kv().Purge(t.Context(), keyOf(gone), jetstream.PurgeTTL(time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	s, err := b.conn.JS.Stream(t.Context(), contract.ViewStream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	marked := false
+	until(t, "the marker to expire", func() bool {
+		_, err := s.GetLastMsgForSubject(t.Context(), "$KV."+contract.ViewBucket+"."+keyOf(gone))
+		marked = marked || err == nil
+		return errors.Is(err, jetstream.ErrMsgNotFound)
+	})
+	if !marked {
+		t.Fatal("there was no marker that could expire")
+	}
+	b.beat(true) // so that the bucket's end is none that the watch does not bring
+	passed.Store(int64(2 * time.Minute)) // longer than it goes on where it was; the marker's time is an hour
+	line.Mend()
+	until(t, "the connection", far.IsConnected)
+	until(t, "what is gone to go", func() bool { return f.Memory().Session(tenant, "gone") == nil })
+	confirmed(t, f)
+	if f.Memory().Session(tenant, "stays") == nil {
 		t.Errorf("%v", f.Memory().Keys())
 	}
 }

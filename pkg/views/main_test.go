@@ -35,16 +35,21 @@ type bus struct {
 func startBus(t *testing.T) *bus {
 	t.Helper()
 	b := &bus{Server: natstest.Start(t, server.Options{}), t: t}
-	conn, err := natsx.Connect("test", natsx.Config{URL: b.ClientURL(), Replicas: 1}, zap.NewNop())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(conn.Close)
-	b.conn = conn
-	if err := conn.EnsureViews(t.Context()); err != nil {
+	b.conn = b.connect(b.ClientURL())
+	if err := b.conn.EnsureViews(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	return b
+}
+
+func (b *bus) connect(url string) *natsx.Conn {
+	b.t.Helper()
+	conn, err := natsx.Connect("test", natsx.Config{URL: url, Replicas: 1}, zap.NewNop())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(conn.Close)
+	return conn
 }
 
 func sealer(t *testing.T, fill byte) *contract.Sealer {
@@ -122,7 +127,17 @@ func (b *bus) kv() jetstream.KeyValue {
 // follow runs a follower until the test ends.
 func (b *bus) follow() *views.Follower {
 	b.t.Helper()
-	f := views.NewFollower(b.conn.JS, sealer(b.t, 'a').Open, zap.NewNop())
+	f := b.follower(b.conn)
+	b.run(f)
+	return f
+}
+
+func (b *bus) follower(c *natsx.Conn) *views.Follower {
+	return views.NewFollower(c.JS, sealer(b.t, 'a').Open, zap.NewNop())
+}
+
+func (b *bus) run(f *views.Follower) {
+	b.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- f.Run(ctx) }()
@@ -132,7 +147,6 @@ func (b *bus) follow() *views.Follower {
 			b.t.Errorf("it ended with %v", err)
 		}
 	})
-	return f
 }
 
 // until waits for a condition that nothing tells of.

@@ -51,6 +51,11 @@ var watcherBugs = []bug{
 		[]catch{unit(watcher, "internal/bucket", "TestCompleteOnlyAfterAPassOverFreshLists")},
 	},
 	{
+		"goes-on-however-long-away", "who follows a bucket goes on where it was, though markers of what was deleted meanwhile may be gone",
+		change("pkg/natsx/follow.go", "> max(longAway, 2*f.CheckEvery):", "> max(1000*longAway, 2*f.CheckEvery):"),
+		[]catch{unit(shared, "natsx", "TestAFollowerLooksWhenNATSIsBack"), unit(shared, "views", "TestAMarkerExpiresWhileAFollowerIsAway")},
+	},
+	{
 		"key-removed-unasked", "the key of a record that the watch has lost is removed without a look at the API server",
 		change("services/watcher/internal/observer/remove.go",
 			"if exists && (live == nil || live.Tenant == tenant) {", "if exists && live == nil {"),
