@@ -40,7 +40,7 @@ func randomRecord(r *rand.Rand) *sandbox.Record {
 	when := func() time.Time { return time.Unix(r.Int64N(1<<32), r.Int64N(1e9)).UTC() }
 	rec := &sandbox.Record{
 		UID: "uid", ResourceVersion: fmt.Sprint(r.Uint64()), Tenant: []string{"default", "a", "acme-2"}[r.IntN(3)], SessionID: "s" + word(),
-		RuntimeID: sandbox.NewRuntimeID(), Desired: []sandbox.Desired{sandbox.Running, sandbox.Paused, sandbox.Stopped}[r.IntN(3)],
+		RuntimeID: sandbox.NewRuntimeID(), Original: word(), Desired: []sandbox.Desired{sandbox.Running, sandbox.Paused, sandbox.Stopped}[r.IntN(3)],
 		Generation: r.Int64(), Incarnation: r.Int64(), Fence: r.Uint64(), LastCommand: word(), Reason: word(), Holder: word(), Place: word(),
 		Spec: sandbox.Spec{
 			Image: word(), WorkingDir: word(), ResourceFactor: r.IntN(64), RuntimeClass: word(),

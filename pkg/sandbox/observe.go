@@ -31,9 +31,9 @@ const steadyAfter = 15 * time.Second
 
 // Observe makes the view of a record and the pod of its incarnation (nil: there
 // is none), given the previous view (nil: none) and the time. order is the
-// resourceVersion of the list that showed that there is no pod, or one that the look
-// was not older than. It returns when
-// to look again although nothing changed; the zero time means never.
+// resourceVersion of the list that showed that there is no pod, 0 where it was not
+// listed. It returns when to look again although nothing changed; the zero time means
+// never.
 func Observe(r *Record, p *Pod, prev *View, order uint64, pol Policy, now time.Time) (View, time.Time) {
 	v := View{
 		Record: r.Name, RecordUID: r.UID, Tenant: r.Tenant, SessionID: r.SessionID, RuntimeID: r.RuntimeID,
@@ -51,9 +51,11 @@ func Observe(r *Record, p *Pod, prev *View, order uint64, pol Policy, now time.T
 	}
 	switch r.Desired {
 	case Paused:
+		v.Order = r.Order()
 		v.Status, v.PodStatus, v.StatusDetail = StatusPaused, PodNotFound, cut(r.Reason)
 		return v, time.Time{}
 	case Stopped:
+		v.Order = r.Order()
 		v.Status, v.PodStatus, v.StatusDetail = StatusStopped, PodNotFound, cut(r.Reason)
 		v.SessionKey = ""
 		return v, time.Time{}

@@ -150,7 +150,7 @@ func TestObserve(t *testing.T) {
 		noKey   bool
 		logs    string
 	}
-	const listed, ofPod = 300, 200 // orders
+	const listed, ofPod, ofRecord = 300, 200, 7 // orders
 	for name, c := range map[string]struct {
 		record *sandbox.Record
 		pod    *sandbox.Pod
@@ -414,13 +414,13 @@ func TestObserve(t *testing.T) {
 		},
 		"paused, the pod still serves": {
 			record: newRecord(desired(sandbox.Paused)), pod: newPod(ready), prev: servedBefore,
-			want: want{status: "paused", pod: "not found", order: ofPod},
+			want: want{status: "paused", pod: "not found", order: ofRecord},
 		},
-		"paused":  {record: newRecord(desired(sandbox.Paused)), want: want{status: "paused", pod: "not found", order: listed}},
-		"stopped": {record: newRecord(desired(sandbox.Stopped)), want: want{status: "stopped", pod: "not found", order: listed, noKey: true}},
+		"paused":  {record: newRecord(desired(sandbox.Paused)), want: want{status: "paused", pod: "not found", order: ofRecord}},
+		"stopped": {record: newRecord(desired(sandbox.Stopped)), want: want{status: "stopped", pod: "not found", order: ofRecord, noKey: true}},
 		"stopped, the pod still serves": {
 			record: newRecord(desired(sandbox.Stopped)), pod: newPod(ready), prev: servedBefore,
-			want: want{status: "stopped", pod: "not found", order: ofPod, noKey: true},
+			want: want{status: "stopped", pod: "not found", order: ofRecord, noKey: true},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

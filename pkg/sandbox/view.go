@@ -122,9 +122,10 @@ func (v *View) Refused(why string) {
 }
 
 // Newer compares two views of one record by (generation, incarnation, order):
-// above 0 if a is newer than b, below 0 if it is older. Order is the pod's
-// resourceVersion or, where there is no pod, that of the list that showed it, or of
-// the record by which it was looked for.
+// above 0 if a is newer than b, below 0 if it is older. Order is a resourceVersion: of
+// a sandbox that is to run the pod's or, where there is none, that of the list that
+// showed it; of any other the record's, of which alone such a view is made. So only
+// what stands beside each other in etcd is compared.
 func Newer(a, b *View) int {
 	switch {
 	case a.Generation != b.Generation:

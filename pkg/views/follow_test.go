@@ -341,7 +341,7 @@ func TestAMarkerExpiresWhileAFollowerIsAway(t *testing.T) {
 	if !marked {
 		t.Fatal("there was no marker that could expire")
 	}
-	b.beat(true) // so that the bucket's end is none that the watch does not bring
+	b.beat(true)                         // so that the bucket's end is none that the watch does not bring
 	passed.Store(int64(2 * time.Minute)) // longer than it goes on where it was; the marker's time is an hour
 	line.Mend()
 	until(t, "the connection", far.IsConnected)

@@ -141,12 +141,17 @@ var provisionerBugs = []bug{
 	{
 		"sandboxes-before-forgotten", "what an earlier sandbox of the session has left is not looked for",
 		change("pkg/sandbox/record.go", `return r.Original != "" && r.Original == r.RuntimeID`, "return r.RuntimeID != \"\""),
-		[]catch{unit(provisioner, "internal/command", "TestWhatWasLeftGoes", "TestStraysGo")},
+		[]catch{unit(shared, "sandbox", "TestOneSandbox"), unit(provisioner, "internal/command", "TestWhatWasLeftGoes")},
 	},
 	{
 		"pods-before-forgotten", "of the pods only the newest is looked for",
 		change("services/provisioner/internal/command/look.go", "for incarnation := int64(1);", "for incarnation := last;"),
 		[]catch{unit(provisioner, "internal/command", "TestWhatWasLeftGoes")},
+	},
+	{
+		"later-pause-hidden", "of a sandbox that is paused its pod says which view is newer",
+		change("pkg/sandbox/observe.go", "	case Paused:\n		v.Order = r.Order()\n", "	case Paused:\n"),
+		[]catch{unit(provisioner, "internal/command", "TestTheLaterOfTwoPausesIsShown")},
 	},
 	{
 		"objects-without-generation", "what is made carries no generation",

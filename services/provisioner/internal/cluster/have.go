@@ -58,7 +58,8 @@ func (c *Cluster) ObjectsOf(ctx context.Context, runtimeID string) ([]sandbox.Ob
 	}
 	if c.objects.RoutingMode != settings.ByGatewayAPI {
 		ing, err := c.client.NetworkingV1().Ingresses(c.ns).Get(ctx, runtimeID, get)
-		return out, add(ing, err, kindIngress, "ingresses")
+		err = add(ing, err, kindIngress, "ingresses")
+		return out, err
 	}
 	for _, name := range objects.HTTPRouteNames(runtimeID) {
 		route, err := c.gateways.GatewayV1().HTTPRoutes(c.ns).Get(ctx, name, get)

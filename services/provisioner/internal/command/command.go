@@ -189,7 +189,8 @@ func (r *Runner) once(ctx context.Context, rec *sandbox.Record, c sandbox.Comman
 			return Outcome{}, err
 		}
 	}
-	how := manner{wait: roomWait, strays: c.Verb == sandbox.Reconcile}
+	// A pod that is merely missing has left nothing that has another name.
+	how := manner{wait: roomWait, list: c.Verb == sandbox.Reconcile && c.PodUID != ""}
 	if silent { // nobody waits for it, and it comes again
 		how.wait = 0
 	}

@@ -15,8 +15,8 @@ import (
 // observed is what converge saw last.
 type observed struct {
 	pod   *sandbox.Pod // of the record's incarnation
-	order uint64       // of the look, for a view without a pod
-	pods  int          // of this record's UID, ending ones included
+	order uint64       // of the list, for a view without a pod; 0: nothing was listed
+	pods  int          // of this record's UID, ending ones included; of what was looked for
 
 	refusal string // why there is no pod; "" where that is not known
 }
@@ -63,8 +63,8 @@ func (f fresh) lookForPod() cluster.Look     { return cluster.Look(!f.pod) }
 
 // manner is how converge goes about it.
 type manner struct {
-	wait   time.Duration // for room that the record's own ending pods take
-	strays bool          // also delete what bears the record's labels and no name that it has given
+	wait time.Duration // for room that the record's own ending pods take
+	list bool          // look by label, and so for what has no name that the record has given
 }
 
 // converge makes the objects follow the record: it creates what is wanted and
@@ -81,7 +81,7 @@ func (r *Runner) converge(ctx context.Context, rec *sandbox.Record, made fresh, 
 		if created, err = r.create(ctx, rec, made); err != nil {
 			return observed{}, err
 		}
-		if created != nil && created.Generation == rec.Generation && !how.strays {
+		if created != nil && created.Generation == rec.Generation && !how.list {
 			// Its first pod, just made or made by an earlier attempt of the same
 			// generation: nothing older can be there.
 			return observed{pod: created, order: created.Order, pods: 1}, nil
@@ -193,7 +193,7 @@ func (r *Runner) clean(ctx context.Context, rec *sandbox.Record, made fresh, how
 		return err
 	})
 	look.Go(func() (err error) {
-		objects, err = r.unwanted(lctx, rec, how)
+		objects, err = r.others(lctx, rec, how)
 		return err
 	})
 	if err := look.Wait(); err != nil {

@@ -10,11 +10,10 @@ import (
 // GETs to Kubernetes' priority and fairness, and waits for its cache.
 const namedPods = 8
 
-// pods returns the pods of a record, and a revision that what it says of them is not
-// older than. Where they can be named nothing is listed. A pod whose name this attempt
-// has just given is not looked for.
+// pods returns the pods of a record, and the order of the list, 0 where they can be named
+// and nothing is listed. A pod whose name this attempt has just given is not looked for.
 func (r *Runner) pods(ctx context.Context, rec *sandbox.Record, made fresh, how manner) ([]sandbox.Pod, uint64, error) {
-	if how.strays || !rec.OneSandbox() || rec.Incarnation > namedPods {
+	if how.list || !rec.OneSandbox() || rec.Incarnation > namedPods {
 		return r.Cluster.Pods(ctx, rec.Name)
 	}
 	last := rec.Incarnation
@@ -31,13 +30,13 @@ func (r *Runner) pods(ctx context.Context, rec *sandbox.Record, made fresh, how 
 			out = append(out, *pod)
 		}
 	}
-	return out, rec.Order(), nil
+	return out, 0, nil
 }
 
-// unwanted returns of what a record has besides pods at least what it does not want.
-func (r *Runner) unwanted(ctx context.Context, rec *sandbox.Record, how manner) ([]sandbox.Object, error) {
+// others returns what a record has besides pods; nothing where it wants all of it.
+func (r *Runner) others(ctx context.Context, rec *sandbox.Record, how manner) ([]sandbox.Object, error) {
 	switch {
-	case how.strays || !rec.OneSandbox():
+	case how.list || !rec.OneSandbox():
 		return r.Cluster.Objects(ctx, rec.Name)
 	case rec.WantsVolume(rec.RuntimeID):
 		return nil, nil // there is no other name that something of it could have

@@ -71,6 +71,44 @@ func TestWhatWasLeftGoes(t *testing.T) {
 	}
 }
 
+// A first pod that is lost has left nothing behind, and nothing is listed for it: a node
+// that goes has many.
+func TestALostPodIsMadeAgainWithoutALook(t *testing.T) {
+	t.Parallel()
+	b := inSituation(t, running)
+	clear(b.pods)
+	if out, err := b.Run(t.Context(), b.bound(sandbox.Reconcile), 1); err != nil || out.Err != nil {
+		t.Fatalf("%v, %+v", err, out)
+	}
+	b.is("running 1, 1 pods, 2 objects, starting")
+	if b.lists() != 0 {
+		t.Errorf("%v", b.calls)
+	}
+}
+
+// A record stays while any of its pods is ending, whichever incarnation it is.
+func TestPurgeWaitsForAnEarlierPod(t *testing.T) {
+	t.Parallel()
+	b := inSituation(t, running)
+	b.do(sandbox.Pause)
+	b.do(sandbox.Resume)
+	b.leave(func(r *sandbox.Record) { r.Incarnation = 1 })
+	b.do(sandbox.Stop)
+	b.leave(func(r *sandbox.Record) { r.Incarnation = 1 })
+	for _, p := range b.pods {
+		p.Terminating = true
+	}
+	for _, want := range []int{0, 1} {
+		if out, err := b.Run(t.Context(), b.bound(sandbox.Purge), 1); err != nil || out.Err != nil {
+			t.Fatalf("%v, %+v", err, out)
+		}
+		if n := b.count[deleteRecord]; n != want || b.lists() != 0 {
+			t.Fatalf("%d deletes of the record, want %d: %v", n, want, b.calls)
+		}
+		clear(b.pods)
+	}
+}
+
 // What bears a record's labels and no name that it has given is the watcher's to find,
 // and a reconcile's to delete.
 func TestStraysGo(t *testing.T) {
@@ -81,7 +119,9 @@ func TestStraysGo(t *testing.T) {
 			b := inSituation(t, s)
 			want := b.world()
 			b.leave(func(r *sandbox.Record) { r.RuntimeID = "stray" })
-			if out, err := b.Run(t.Context(), b.bound(sandbox.Reconcile), 1); err != nil || out.Err != nil {
+			c := b.bound(sandbox.Reconcile)
+			c.PodUID = "the stray's"
+			if out, err := b.Run(t.Context(), c, 1); err != nil || out.Err != nil {
 				t.Fatalf("%v, %+v", err, out)
 			}
 			b.is(want)
@@ -89,8 +129,37 @@ func TestStraysGo(t *testing.T) {
 	}
 }
 
-// A second command that changes nothing but the fence is shown, though no pod tells
-// how old the look is.
+// Of two pauses at the same time the later is shown, though the earlier looks at the pod
+// when that is ending already. A client whose answer was lost knows its own by that.
+func TestTheLaterOfTwoPausesIsShown(t *testing.T) {
+	t.Parallel()
+	b := inSituation(t, running)
+	b.linger = true
+	c, seq := b.command(sandbox.Pause)
+	b.before[getPod] = func(n int) error {
+		if n == 1 {
+			later, at := b.command(sandbox.Pause)
+			if _, err := b.another().Run(t.Context(), later, at); err != nil {
+				t.Error(err)
+			}
+		}
+		return nil
+	}
+	out, err := b.Run(t.Context(), c, seq)
+	if err != nil {
+		t.Fatal(err)
+	}
+	clear(b.pods) // it has ended
+	if err := b.Follow(t.Context(), out); err != nil {
+		t.Fatal(err)
+	}
+	if shown, last := b.views[viewKey].LastCommand, b.record().LastCommand; shown != last || last == c.ID {
+		t.Errorf("shows %s, the record has %s", shown, last)
+	}
+}
+
+// A second command that changes nothing but the fence is shown, with no pod to tell
+// which is newer.
 func TestASecondPauseIsShown(t *testing.T) {
 	t.Parallel()
 	b := inSituation(t, paused)

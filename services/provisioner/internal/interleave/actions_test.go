@@ -345,7 +345,7 @@ func (k *walk) show(a *actor, rec *sandbox.Record, pods []sandbox.Pod, order uin
 	return g.Put(k.ctx, k.key, views.Source{
 		Observe: func(prev *sandbox.View) sandbox.View {
 			v, _ := sandbox.Observe(rec, pod, prev, order, sandbox.DefaultPolicy, k.now)
-			return v
+			return kept(prev, v)
 		},
 		Live: func(ctx context.Context) (ok bool, err error) {
 			err = a.call("reads the record for the key", func() error {
@@ -357,6 +357,15 @@ func (k *walk) show(a *actor, rec *sandbox.Record, pods []sandbox.Pod, order uin
 		},
 		Born: rec.CreatedAt,
 	}, k.now)
+}
+
+// kept is v with the last command that the present view has of the generation, as the
+// watcher leaves it: its copy of the record may be from before that.
+func kept(present *sandbox.View, v sandbox.View) sandbox.View {
+	if present != nil && present.RecordUID == v.RecordUID && present.Generation == v.Generation {
+		v.LastCommand = present.LastCommand
+	}
+	return v
 }
 
 // drop is a watcher's way to delete a key.
@@ -391,6 +400,7 @@ func (k *walk) shows(w *watcher) bool {
 	}
 	present := k.snap.present
 	v, _ := sandbox.Observe(w.record, pod, present.View, w.order, sandbox.DefaultPolicy, k.now)
+	v = kept(present.View, v)
 	if present.View == nil {
 		live := k.snap.live
 		return live != nil && live.Generation == w.record.Generation || k.omit.Has(sandbox.OmitLiveKeyCreate)

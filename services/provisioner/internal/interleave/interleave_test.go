@@ -134,6 +134,11 @@ func TestProtocolHolds(t *testing.T) {
 	begin := time.Now()
 	all := []scenario{{redelivered: 2, killed: 2, lostAcks: 1, vanishing: 1, failing: 1, evicting: 1, lost: 1, wipes: 1, late: 1, restarts: 1, watchers: 2, clocks: 1, busy: 2, slow: 50}}
 	all = append(all, scenario{limited: true, clocks: 2, redelivered: 2, killed: 2, lostAcks: 1, failing: 1, late: 1, watchers: 2, busy: 2, slow: 50})
+	// The earlier of two pauses looks when the later has deleted the pod.
+	all = append(all, scenario{verbs: []sandbox.Verb{s, p, p},
+		guide: []string{`asks gateway 0 to start`, `answers start`, `asks gateway 0 to pause`, `p0 gets pause#1`, `p0 swaps the record`,
+			`asks gateway 1 to pause`, `p1 deletes pod`, `p1 acks`},
+		holds: []hold{{`client asks`, 0}, {`p1 gets pause`, 3}, {`^p0 `, 5}, {`pod 1 ends`, 0}}})
 	for _, rule := range rules {
 		all = append(all, rule.scenario)
 	}

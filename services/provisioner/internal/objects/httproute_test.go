@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -23,12 +24,16 @@ func TestHTTPRoutes(t *testing.T) {
 			t.Parallel()
 			r := recordOf(c, minimal())
 			var objs []runtime.Object
+			var names []string
 			for _, route := range c.HTTPRoutes(r) {
 				route.TypeMeta = metav1.TypeMeta{APIVersion: "gateway.networking.k8s.io/v1", Kind: "HTTPRoute"}
 				if owner := metav1.GetControllerOf(route); owner == nil || string(owner.UID) != r.UID || route.Labels["sandbar.io/record"] != r.Name {
 					t.Errorf("%s is owned by %+v, with %v", route.Name, owner, route.Labels)
 				}
-				objs = append(objs, route)
+				objs, names = append(objs, route), append(names, route.Name)
+			}
+			if told := objects.HTTPRouteNames(r.RuntimeID); !slices.Equal(told, names) {
+				t.Errorf("they are named %q, and made as %q", told, names)
 			}
 			got := encode(t, objs)
 			path := filepath.Join("testdata", name+".yaml")
