@@ -46,16 +46,17 @@ func Observe(r *Record, p *Pod, prev *View, order uint64, pol Policy, now time.T
 	if p != nil && (p.RuntimeID != r.RuntimeID || p.Incarnation != r.Incarnation) {
 		p = nil
 	}
-	if p != nil {
+	switch {
+	case r.Desired != Running:
+		v.Order = r.Order()
+	case p != nil:
 		v.Order = p.Order
 	}
 	switch r.Desired {
 	case Paused:
-		v.Order = r.Order()
 		v.Status, v.PodStatus, v.StatusDetail = StatusPaused, PodNotFound, cut(r.Reason)
 		return v, time.Time{}
 	case Stopped:
-		v.Order = r.Order()
 		v.Status, v.PodStatus, v.StatusDetail = StatusStopped, PodNotFound, cut(r.Reason)
 		v.SessionKey = ""
 		return v, time.Time{}

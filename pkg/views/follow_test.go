@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/sandbar-io/sandbar/pkg/contract"
+	"github.com/sandbar-io/sandbar/pkg/faultproxy"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
 	"github.com/sandbar-io/sandbar/pkg/views"
 )
@@ -316,14 +317,18 @@ func TestAMarkerExpiresWhileAFollowerIsAway(t *testing.T) {
 	b.put(gone)
 	b.put(newView("stays", 1, ofRuntime(2)))
 	b.beat(true)
-	line := b.Line()
-	far := b.connect(line.URL())
+	line, err := faultproxy.Listen(b.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = line.Close() })
+	far := b.connect("nats://" + line.Address())
 	f := b.follower(far)
 	var passed atomic.Int64
 	f.SetNow(func() time.Time { return time.Now().Add(time.Duration(passed.Load())) })
 	b.run(f)
 	confirmed(t, f)
-	line.Cut()
+	line.Set(faultproxy.Cut)
 	until(t, "the connection to be lost", func() bool { return !far.IsConnected() })
 	if err := b.kv().Purge(t.Context(), keyOf(gone), jetstream.PurgeTTL(time.Second)); err != nil {
 		t.Fatal(err)
@@ -343,7 +348,7 @@ func TestAMarkerExpiresWhileAFollowerIsAway(t *testing.T) {
 	}
 	b.beat(true)                         // so that the bucket's end is none that the watch does not bring
 	passed.Store(int64(2 * time.Minute)) // longer than it goes on where it was; the marker's time is an hour
-	line.Mend()
+	line.Set(faultproxy.Pass)
 	until(t, "the connection", far.IsConnected)
 	until(t, "what is gone to go", func() bool { return f.Memory().Session(tenant, "gone") == nil })
 	confirmed(t, f)

@@ -150,7 +150,7 @@ var provisionerBugs = []bug{
 	},
 	{
 		"later-pause-hidden", "of a sandbox that is paused its pod says which view is newer",
-		change("pkg/sandbox/observe.go", "	case Paused:\n		v.Order = r.Order()\n", "	case Paused:\n"),
+		change("pkg/sandbox/observe.go", "	case r.Desired != Running:\n		v.Order", "	case r.Desired == Stopped:\n		v.Order"),
 		[]catch{unit(provisioner, "internal/command", "TestTheLaterOfTwoPausesIsShown")},
 	},
 	{

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/sandbar-io/sandbar/pkg/faultproxy"
 	"github.com/sandbar-io/sandbar/tools/conformance/client"
-	"github.com/sandbar-io/sandbar/tools/internal/proxy"
 	"github.com/sandbar-io/sandbar/tools/robustness/internal/history"
 	"github.com/sandbar-io/sandbar/tools/robustness/internal/plan"
 )
@@ -103,10 +103,10 @@ func (w *world) make(ctx context.Context, n int, f plan.Fault) error {
 	case plan.PodsDeleted:
 		return w.deletePods(whole, f.Nth)
 	case plan.Cut, plan.Slow, plan.HalfOpen, plan.Deaf:
-		mode := map[plan.Kind]proxy.Mode{plan.Cut: proxy.Cut, plan.Slow: proxy.Slow, plan.HalfOpen: proxy.HalfOpen, plan.Deaf: proxy.Deaf}
+		mode := map[plan.Kind]faultproxy.Mode{plan.Cut: faultproxy.Cut, plan.Slow: faultproxy.Slow, plan.HalfOpen: faultproxy.HalfOpen, plan.Deaf: faultproxy.Deaf}
 		w.proxies[f.Target].Set(mode[f.Kind])
 		wait(ctx, f.Hold)
-		w.proxies[f.Target].Set(proxy.Pass)
+		w.proxies[f.Target].Set(faultproxy.Pass)
 		return nil
 	}
 	return fmt.Errorf("unknown fault %q", f.Kind)

@@ -12,10 +12,10 @@ import (
 
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/sandbar-io/sandbar/pkg/faultproxy"
 	"github.com/sandbar-io/sandbar/tools/conformance/client"
 	"github.com/sandbar-io/sandbar/tools/devcluster/cluster"
 	"github.com/sandbar-io/sandbar/tools/devstack/stack"
-	"github.com/sandbar-io/sandbar/tools/internal/proxy"
 	"github.com/sandbar-io/sandbar/tools/robustness/internal/plan"
 	"github.com/sandbar-io/sandbar/tools/robustness/internal/soak"
 )
@@ -27,7 +27,7 @@ type installation struct {
 	http     *http.Client
 	keys     []string // by tenant
 	gateways []*gateway
-	proxies  map[string]*proxy.Proxy // by the service whose connection to NATS they carry
+	proxies  map[string]*faultproxy.Proxy // by the service whose connection to NATS they carry
 	image    string
 }
 
@@ -73,7 +73,7 @@ func tenantName(i int) string {
 }
 
 func install(ctx context.Context, o Options) (in *installation, err error) {
-	in = &installation{proxies: map[string]*proxy.Proxy{}}
+	in = &installation{proxies: map[string]*faultproxy.Proxy{}}
 	state, err := cluster.Load(o.Cluster)
 	if err != nil {
 		return nil, err
@@ -114,7 +114,7 @@ func (in *installation) options(o Options, state *cluster.State) (stack.Options,
 	}
 	own := map[string][]string{}
 	for _, name := range proxied {
-		p, err := proxy.Listen(fmt.Sprintf("127.0.0.1:%d", port))
+		p, err := faultproxy.Listen(fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil {
 			return stack.Options{}, err
 		}

@@ -13,19 +13,19 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sandbar-io/sandbar/pkg/contract"
+	"github.com/sandbar-io/sandbar/pkg/faultproxy"
 	"github.com/sandbar-io/sandbar/tools/devstack/stack"
-	"github.com/sandbar-io/sandbar/tools/internal/proxy"
 )
 
 // three is a stack with three servers of NATS and something between each two.
 type three struct {
 	*rig
-	between map[[2]int]*proxy.Proxy // from, to
+	between map[[2]int]*faultproxy.Proxy // from, to
 }
 
 func newThree(t *testing.T, name string) *three {
 	t.Helper()
-	r := &three{between: map[[2]int]*proxy.Proxy{}}
+	r := &three{between: map[[2]int]*faultproxy.Proxy{}}
 	t.Cleanup(func() {
 		for _, p := range r.between {
 			if err := p.Close(); err != nil {
@@ -36,7 +36,7 @@ func newThree(t *testing.T, name string) *three {
 	r.rig = newRig(t, name, stack.Options{
 		Gateways: 2, Provisioners: 2, Watchers: 2, NATSServers: 3, Settings: []string{noPurge},
 		Route: func(from, to int, address string) (string, error) {
-			p, err := proxy.Listen(address)
+			p, err := faultproxy.Listen(address)
 			if err != nil {
 				return "", err
 			}
@@ -104,7 +104,7 @@ func (r *three) leader(t *testing.T, stream string) (name string) {
 }
 
 // set does that to all that goes between a server and the two others.
-func (r *three) set(server string, m proxy.Mode) {
+func (r *three) set(server string, m faultproxy.Mode) {
 	n := slices.Index(r.NATSNames(), server)
 	for ends, p := range r.between {
 		if slices.Contains(ends[:], n) {
@@ -191,8 +191,8 @@ func (r *three) killed(t *testing.T, stream string) {
 // between them arrives nowhere, and nothing is closed.
 func (r *three) partitioned(t *testing.T) {
 	old := r.leader(t, contract.CommandStream)
-	r.set(old, proxy.HalfOpen)
-	t.Cleanup(func() { r.set(old, proxy.Pass) })
+	r.set(old, faultproxy.HalfOpen)
+	t.Cleanup(func() { r.set(old, faultproxy.Pass) })
 	cut := time.Now()
 	for _, api := range r.apis() {
 		waitFor(t, "a start is accepted without "+old, func(ctx context.Context) (string, bool) {
@@ -201,7 +201,7 @@ func (r *three) partitioned(t *testing.T) {
 		})
 		t.Logf("%s accepted a start %s after the cut", api.Base, time.Since(cut).Round(10*time.Millisecond))
 	}
-	r.set(old, proxy.Pass)
+	r.set(old, faultproxy.Pass)
 }
 
 func (r *three) oneWiped(t *testing.T) {

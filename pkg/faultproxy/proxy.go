@@ -1,6 +1,6 @@
-// Package proxy stands between two that have a connection, and does to it
+// Package faultproxy stands between two that have a connection, and does to it
 // what networks do.
-package proxy
+package faultproxy
 
 import (
 	"context"
@@ -43,7 +43,7 @@ type Proxy struct {
 func Listen(target string) (*Proxy, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return nil, fmt.Errorf("proxy: %w", err)
+		return nil, fmt.Errorf("fault proxy: %w", err)
 	}
 	p := &Proxy{listener: l, target: target, conns: map[net.Conn]struct{}{}}
 	p.all.Go(p.accept)

@@ -1,4 +1,4 @@
-package proxy_test
+package faultproxy_test
 
 import (
 	"bufio"
@@ -12,7 +12,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/sandbar-io/sandbar/tools/internal/proxy"
+	"github.com/sandbar-io/sandbar/pkg/faultproxy"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -47,7 +47,7 @@ type line struct {
 	in *bufio.Reader
 }
 
-func through(t *testing.T, p *proxy.Proxy) line {
+func through(t *testing.T, p *faultproxy.Proxy) line {
 	t.Helper()
 	c, err := net.Dial("tcp", p.Address())
 	if err != nil {
@@ -70,9 +70,9 @@ func (l line) ask(text string, wait time.Duration) error {
 	return err
 }
 
-func listen(t *testing.T) *proxy.Proxy {
+func listen(t *testing.T) *faultproxy.Proxy {
 	t.Helper()
-	p, err := proxy.Listen(echo(t))
+	p, err := faultproxy.Listen(echo(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,14 +93,14 @@ func TestPassAndCut(t *testing.T) {
 	if err := l.ask("hello", soon); err != nil {
 		t.Fatal(err)
 	}
-	p.Set(proxy.Cut)
+	p.Set(faultproxy.Cut)
 	if err := l.ask("lost", soon); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("through a connection that was cut: %v", err)
 	}
 	if err := through(t, p).ask("lost", soon); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("through a new connection while all are cut: %v", err)
 	}
-	p.Set(proxy.Pass)
+	p.Set(faultproxy.Pass)
 	if err := through(t, p).ask("again", soon); err != nil {
 		t.Error(err)
 	}
@@ -110,7 +110,7 @@ func TestSlow(t *testing.T) {
 	t.Parallel()
 	p := listen(t)
 	l := through(t, p)
-	p.Set(proxy.Slow)
+	p.Set(faultproxy.Slow)
 	begin := time.Now()
 	if err := l.ask("late", soon); err != nil {
 		t.Fatal(err)
@@ -122,7 +122,7 @@ func TestSlow(t *testing.T) {
 
 func TestNothingArrivesAndNothingIsClosed(t *testing.T) {
 	t.Parallel()
-	for _, mode := range []proxy.Mode{proxy.HalfOpen, proxy.Deaf} {
+	for _, mode := range []faultproxy.Mode{faultproxy.HalfOpen, faultproxy.Deaf} {
 		p := listen(t)
 		l := through(t, p)
 		if err := l.ask("hello", soon); err != nil {
@@ -132,7 +132,7 @@ func TestNothingArrivesAndNothingIsClosed(t *testing.T) {
 		if err := l.ask("lost", never); !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("mode %d: %v, want no answer and no end", mode, err)
 		}
-		p.Set(proxy.Pass) // what was lost leaves the connection useless
+		p.Set(faultproxy.Pass) // what was lost leaves the connection useless
 		if err := l.ask("again", soon); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("mode %d: the old connection lives: %v", mode, err)
 		}
