@@ -110,8 +110,10 @@ func untold(h *history.History, last map[string]*history.Event) (out []Violation
 		if again || o.Outcome != history.OK || o.Invoked < whole {
 			continue
 		}
-		e := last[o.RuntimeID]
-		if e != nil && e.Type != "stopped" {
+		switch e := last[o.RuntimeID]; {
+		case e == nil:
+			out = append(out, violation(Once, o.RuntimeID+" was stopped, and there is no event of it", o))
+		case e.Type != "stopped":
 			out = append(out, violation(Once, fmt.Sprintf("%s was stopped, and its last event is %s", o.RuntimeID, e.Type), o, e))
 		}
 	}

@@ -73,6 +73,7 @@ func TestEvents(t *testing.T) {
 		"an id that is not its number": {events: []history.Event{first, badID}, want: check.Once},
 		"stopped, and told":            {events: []history.Event{first, event(2, "stopped", 1)}, ops: []history.Op{stop}},
 		"stopped, and never told":      {events: []history.Event{first}, ops: []history.Op{stop}, want: check.Once},
+		"stopped, and nothing is told": {ops: []history.Op{stop}, want: check.Once},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
