@@ -35,6 +35,9 @@ func TestMain(m *testing.M) {
 		}
 	}
 	code := m.Run()
+	if n := askedAgain.Load(); n > 0 {
+		fmt.Fprintf(os.Stderr, "conformance: %d answers could not be confirmed at once, and were asked for again\n", n)
+	}
 	if err := stopShared(); err != nil {
 		fmt.Fprintln(os.Stderr, "conformance: shared sandboxes:", err)
 		code = max(code, 1)
@@ -54,7 +57,9 @@ func connect() (err error) {
 		if suite.path, err = client.NewHTTP(suite.BaseDomain, suite.Path.RouterURL); err != nil {
 			return err
 		}
+		suite.path.Transport = patient{suite.path.Transport}
 	}
+	suite.http.Transport = patient{suite.http.Transport}
 	if err := connectEntrances(); err != nil {
 		return err
 	}

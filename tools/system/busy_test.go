@@ -173,9 +173,9 @@ func ask(ctx context.Context, caller *http.Client, url string) {
 
 // TestKubernetesHasNoTime: a real API server answers 429. Changes are refused within
 // a second, with the time to come again, and each costs one request; reads go on;
-// and once there is time again all works, with nothing left of what was refused.
+// and once there is time again all works, with nothing left of what was refused. Not
+// parallel: it measures.
 func TestKubernetesHasNoTime(t *testing.T) {
-	t.Parallel()
 	r := newRig(t, "busy", stack.Options{Gateways: 2, Provisioners: 2})
 	if _, err := r.api(0).Start(t.Context(), body(t, "before")); err != nil {
 		t.Fatal(err)

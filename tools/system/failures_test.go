@@ -24,7 +24,7 @@ import (
 // image comes, and it runs. Where it never comes, the grace ends.
 func TestCheck36ImageCannotBePulled(t *testing.T) {
 	t.Attr("conformance", "36 real node")
-	r := newRealRig(t, "pull", stack.Options{Gateways: 2, Settings: []string{noPurge, "START_GRACE=20s"}})
+	r := newRealRig(t, "pull", stack.Options{Gateways: 2, Settings: []string{noPurge, "START_GRACE=45s"}}) // a kubelet that has to wait for a core tells of its second try after 20 s
 	t.Run("no such tag, until it is pushed", func(t *testing.T) {
 		t.Parallel()
 		reference := bed.Registry + "/late:" + nonce()

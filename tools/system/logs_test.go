@@ -48,17 +48,13 @@ func TestCheck70LogsAndErrorsHoldNoSecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	errors += r.provokeRouter(t, value, rt) + r.withoutNATS(t, value, rt)
-	if _, err := api.Resume(t.Context(), rt.RuntimeID); err != nil {
-		t.Fatal(err)
-	}
+	r.accepted(t, "a resume", func(ctx context.Context) error { _, err := api.Resume(ctx, rt.RuntimeID); return err })
 	r.empty(t, nil) // what services tell when NATS is gone
 	for _, svc := range r.Of("provisioner") {
 		r.again(t, svc.Name)
 	}
 	waitStatus(t, api, "quiet", "running")
-	if err := api.Stop(t.Context(), rt.RuntimeID); err != nil {
-		t.Fatal(err)
-	}
+	r.accepted(t, "a stop", func(ctx context.Context) error { return api.Stop(ctx, rt.RuntimeID) })
 	logs := r.logged(t)
 	for what, secret := range secrets {
 		if secret == "" {

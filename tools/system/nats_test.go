@@ -270,7 +270,7 @@ func (l *load) end(t *testing.T) {
 		l.rig.waitHas(t, rt.RuntimeID)
 	}
 	for _, session := range l.doubtful {
-		rt, err := l.rig.api(0).Session(t.Context(), session)
+		rt, err := known(t, l.rig.api(0), session)
 		if err == nil && rt.Status != "stopped" {
 			err = l.rig.api(0).Stop(t.Context(), rt.RuntimeID)
 			l.rig.waitHas(t, rt.RuntimeID)

@@ -63,20 +63,6 @@ func TestAnOlderStoreComesBack(t *testing.T) {
 	r.noNumberTwice(t, before, live)
 }
 
-// waitEnded waits until a gateway knows that nothing runs for a session. That it
-// does not know is right until all that was lost is written again; what the older
-// copy holds of it is not.
-func waitEnded(t *testing.T, api client.API, session string) {
-	t.Helper()
-	waitFor(t, session+" is known to be gone", func(ctx context.Context) (string, bool) {
-		rt, err := api.Session(ctx, session)
-		if status := client.StatusOf(err); status != 404 && status != 503 && rt.Status != "stopped" {
-			t.Fatalf("%s shows what was stopped as %+v, %v", api.Base, rt, err)
-		}
-		return errorText(err), client.StatusOf(err) != 503
-	})
-}
-
 // whileAway does something while NATS is away.
 func (r *rig) whileAway(t *testing.T, do func() error) {
 	t.Helper()

@@ -67,7 +67,7 @@ func TestPoisonedCommandEnds(t *testing.T) { // alone
 	if got := deaths.Load(); got != maxDeaths {
 		t.Errorf("%d provisioners died, want %d", got, maxDeaths)
 	}
-	if _, err := r.api(0).Session(t.Context(), "poisoned"); client.StatusOf(err) != http.StatusNotFound {
+	if _, err := known(t, r.api(0), "poisoned"); client.StatusOf(err) != http.StatusNotFound {
 		t.Errorf("the session of a command that was given up: %v, want 404", err)
 	}
 	if got := r.records(t); got != len(others) {

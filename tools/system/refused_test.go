@@ -164,9 +164,7 @@ func (r *rig) isRefused(t *testing.T, session, words string) {
 		t.Errorf("%v; after %s: %s; want 403 and %q", err, answer.Took, answer.Body, words)
 	}
 	for _, api := range r.apis() {
-		if rt, err := api.Session(t.Context(), session); client.StatusOf(err) != http.StatusNotFound && rt.Status != "stopped" {
-			t.Errorf("%s shows of a refused start %+v, %v", api.Base, rt, err)
-		}
+		waitEnded(t, api, session)
 	}
 }
 

@@ -109,9 +109,7 @@ func TestFullNamespace(t *testing.T) {
 	if client.StatusOf(err) != http.StatusBadRequest || !strings.Contains(err.Error(), "exceeded quota") {
 		t.Errorf("%v, want 400 and the quota's words", err)
 	}
-	if rt, err := r.api(1).Session(t.Context(), "second"); client.StatusOf(err) != http.StatusNotFound && rt.Status != "stopped" {
-		t.Errorf("a refused start left %+v, %v", rt, err)
-	}
+	waitEnded(t, r.api(1), "second")
 	r.waitHas(t, "", "pod", "volume")
 
 	pod := r.onePod(t, first.RuntimeID)

@@ -66,6 +66,26 @@ func untilStatus(ctx context.Context, api client.API, session, status string) (r
 	return r, err
 }
 
+// waitEnded waits until a gateway knows that nothing runs for a session.
+func waitEnded(t *testing.T, api client.API, session string) {
+	t.Helper()
+	if rt, err := known(t, api, session); client.StatusOf(err) != 404 && rt.Status != "stopped" {
+		t.Errorf("%s shows what is gone as %+v, %v", api.Base, rt, err)
+	}
+}
+
+// known is what a gateway answers of a session, once it can: of what its memory lacks it
+// says 503 where the bucket does not confirm that within 250 ms, as while all is written
+// again.
+func known(t *testing.T, api client.API, session string) (rt client.Runtime, err error) {
+	t.Helper()
+	waitFor(t, session+" is known", func(ctx context.Context) (string, bool) {
+		rt, err = api.Session(ctx, session)
+		return errorText(err), client.StatusOf(err) != 503
+	})
+	return rt, err
+}
+
 // running starts a sandbox and waits until it serves.
 func (r *rig) running(t *testing.T, session string) client.Runtime {
 	t.Helper()

@@ -114,10 +114,13 @@ func (r *rig) sawAll(t *testing.T) {
 		for _, api := range r.apis() {
 			if want == "stopped" {
 				rec := r.record(t, session)
-				rt, err := api.Runtime(t.Context(), rec.RuntimeID)
-				if err != nil || rt.Status != want {
-					t.Errorf("%s on %s: %+v %v, want %s", session, api.Base, rt, err, want)
-				}
+				waitFor(t, session+" is stopped on "+api.Base, func(ctx context.Context) (string, bool) {
+					rt, err := api.Runtime(ctx, rec.RuntimeID)
+					if err != nil && client.StatusOf(err) != http.StatusServiceUnavailable {
+						t.Fatal(err)
+					}
+					return fmt.Sprintf("%+v %v", rt, err), rt.Status == want
+				})
 				ids[rec.RuntimeID] = true
 				continue
 			}

@@ -45,6 +45,18 @@ async def get(sandbox, path, key=None):
     return answer.status_code
 
 
+async def refused(sandbox, path):
+    """What is answered once the sandbox does not serve any more: the router learns of a pause within
+    250 ms, and its pod ends meanwhile."""
+    status = await get(sandbox, path)
+    for _ in range(100):
+        if status != 200:
+            break
+        await asyncio.sleep(0.05)
+        status = await get(sandbox, path)
+    return status
+
+
 async def life(id):
     started = await ask(lambda s: s.get_sandbox(id))
     first = await running(id)
@@ -68,7 +80,7 @@ async def life(id):
     tell(
         paused=paused,
         status_paused=(await ask(lambda s: s.get_sandbox(id))).status.value,
-        alive_paused=await get(first, "/alive"),
+        alive_paused=await refused(first, "/alive"),
         by_key_paused=await ask(lambda s: s.get_sandbox_by_session_api_key(key)),
     )
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import time
 
 from driver import config, run, tell, workspace
 
@@ -31,6 +32,9 @@ with workspace(keep_alive=True, target_type=config["target_type"]) as space:
     tell(exit_code=failed.exit_code, stdout=failed.stdout.strip(), stderr=failed.stderr.strip())
 
     space.pause()
+    until = time.monotonic() + 5  # the router learns of it within 250 ms, and the pod ends meanwhile
+    while space.alive and time.monotonic() < until:
+        time.sleep(0.05)
     tell(alive_while_paused=space.alive)
     space.resume()
     tell(

@@ -136,16 +136,12 @@ func TestAWatchThatIsCut(t *testing.T) {
 				return b.shows(changed) && b.shows(comes) && !b.shows(goes) &&
 					len(b.w.Look(comes.Name).Pods) == 1 && len(b.w.Look(loses.Name).Pods) == 0
 			})
-			mu.Lock()
-			defer mu.Unlock()
-			// Its pod may have changed before it went: that is told too.
-			if n := told[testbed.Key(goes)]; n != 1 {
-				t.Errorf("told %d times of a record that went", n)
+			times := func(r *sandbox.Record) int { mu.Lock(); defer mu.Unlock(); return told[testbed.Key(r)] }
+			for _, r := range []*sandbox.Record{goes, loses, changed, comes} { // after it is shown
+				testbed.Eventually(t, "somebody is told of "+r.SessionID, func() bool { return times(r) > 0 })
 			}
-			for _, r := range []*sandbox.Record{loses, changed, comes} {
-				if told[testbed.Key(r)] == 0 {
-					t.Errorf("nobody was told of %s", r.SessionID)
-				}
+			if n := times(goes); n != 1 {
+				t.Errorf("told %d times of a record that went", n)
 			}
 			if n := b.restarts.Load(); n != 0 {
 				t.Errorf("%d watches were made anew by the comparison: this shows nothing", n)
