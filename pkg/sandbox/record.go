@@ -74,6 +74,10 @@ type Record struct {
 	UID             string // the Secret's; "" before it exists
 	ResourceVersion string // the Secret's, for compare-and-swap
 
+	// AsOf is when the API server was asked for it, or to write it: so long ago it was
+	// so. It is not stored; zero where nobody noted it.
+	AsOf time.Time
+
 	Tenant    string
 	SessionID string
 	RuntimeID string

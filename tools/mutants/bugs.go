@@ -154,6 +154,11 @@ var provisionerBugs = []bug{
 		[]catch{unit(provisioner, "internal/command", "TestTheLaterOfTwoPausesIsShown")},
 	},
 	{
+		"believed-for-ever", "a process that stood still makes the pod that its record wanted before",
+		change("services/provisioner/internal/cluster/cluster.go", "for asOf := r.AsOf; aged(asOf); {", "for asOf := r.AsOf; aged(asOf) && r.UID == \"\"; {"),
+		[]catch{onAPIServer(provisioner, "internal/cluster", "TestAPodIsMadeOfWhatStands")},
+	},
+	{
 		"objects-without-generation", "what is made carries no generation",
 		change("pkg/kube/names.go", "		LabelGeneration:  strconv.FormatInt(r.Generation, 10),\n", ""),
 		[]catch{unit(shared, "kube", "TestObjectLabels")},

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -17,6 +18,7 @@ import (
 	gateways "sigs.k8s.io/gateway-api/pkg/client/clientset/versioned"
 
 	"github.com/sandbar-io/sandbar/pkg/kube"
+	"github.com/sandbar-io/sandbar/pkg/natsx"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
 	"github.com/sandbar-io/sandbar/services/provisioner/internal/objects"
 )
@@ -52,6 +54,7 @@ func (c *Cluster) Check(s *sandbox.Spec) error { return c.objects.Check(s) }
 
 // Record reads a record live, nil if there is none.
 func (c *Cluster) Record(ctx context.Context, name string) (*sandbox.Record, error) {
+	began := time.Now()
 	s, err := c.client.CoreV1().Secrets(c.ns).Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return nil, nil
@@ -59,7 +62,44 @@ func (c *Cluster) Record(ctx context.Context, name string) (*sandbox.Record, err
 	if err != nil {
 		return nil, fail(err, "get", "secrets")
 	}
-	return kube.DecodeRecord(s)
+	return decode(s, began)
+}
+
+// decode reads a record that was so at a time.
+func decode(s *corev1.Secret, asOf time.Time) (*sandbox.Record, error) {
+	r, err := kube.DecodeRecord(s)
+	if err != nil {
+		return nil, err
+	}
+	r.AsOf = asOf
+	return r, nil
+}
+
+// believed is for how long a record is taken for what the API server holds: half of
+// AckWait, after which what this process works on is given to another one.
+const believed = natsx.AckWait / 2
+
+// stands makes sure that a record is still what the API server holds, and asks if that is
+// not known of the last moment: a process that stood still, or waited for a core, goes on
+// as if nothing had been. ErrMoved if it is not.
+func (c *Cluster) stands(ctx context.Context, r *sandbox.Record) error {
+	for asOf := r.AsOf; aged(asOf); {
+		live, err := c.Record(ctx, r.Name)
+		if err != nil {
+			return err
+		}
+		if live == nil || live.UID != r.UID || live.ResourceVersion != r.ResourceVersion {
+			return ErrMoved
+		}
+		asOf = live.AsOf
+	}
+	return nil
+}
+
+// aged reports whether a time is too long ago, by either clock: that of the machine may
+// have stood still with it.
+func aged(t time.Time) bool {
+	return time.Since(t) > believed || time.Now().Round(0).Sub(t.Round(0)) > believed
 }
 
 // CreateRecord makes a record. ErrMoved if there is one.
@@ -68,6 +108,7 @@ func (c *Cluster) CreateRecord(ctx context.Context, r *sandbox.Record) (*sandbox
 	if err != nil {
 		return nil, err
 	}
+	began := time.Now()
 	s, err = c.client.CoreV1().Secrets(c.ns).Create(ctx, s, metav1.CreateOptions{})
 	if apierrors.IsAlreadyExists(err) {
 		return nil, ErrMoved
@@ -82,7 +123,7 @@ func (c *Cluster) CreateRecord(ctx context.Context, r *sandbox.Record) (*sandbox
 		}
 		return nil, fail(err, "create", "secrets")
 	}
-	return kube.DecodeRecord(s)
+	return decode(s, began)
 }
 
 // UpdateRecord swaps prev for next. ErrMoved if it is not prev any more.
@@ -91,6 +132,7 @@ func (c *Cluster) UpdateRecord(ctx context.Context, prev, next *sandbox.Record) 
 	if err != nil {
 		return nil, err
 	}
+	began := time.Now()
 	s, err := c.client.CoreV1().Secrets(c.ns).Patch(ctx, prev.Name, types.MergePatchType, patch, metav1.PatchOptions{})
 	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
 		return nil, ErrMoved
@@ -98,7 +140,7 @@ func (c *Cluster) UpdateRecord(ctx context.Context, prev, next *sandbox.Record) 
 	if err != nil {
 		return nil, fail(err, "patch", "secrets")
 	}
-	return kube.DecodeRecord(s)
+	return decode(s, began)
 }
 
 // DeleteRecord removes a record that is still exactly r.

@@ -47,7 +47,10 @@ func (c *Cluster) CreateVolume(ctx context.Context, r *sandbox.Record, look Look
 		func() (metav1.Object, error) { return api.Get(ctx, pvc.Name, metav1.GetOptions{}) }, nil)
 }
 
-// CreatePod makes the pod of the incarnation and returns it as it is.
+// CreatePod makes the pod of the incarnation and returns it as it is. ErrMoved: it is
+// not made, for the record may want another by now. Kubernetes cannot be told to make it
+// only if that is not so, and two sandboxes of a session share no volume: nothing else
+// would keep both pods from running for the moment until Follow deletes the older.
 func (c *Cluster) CreatePod(ctx context.Context, r *sandbox.Record, look Look) (*sandbox.Pod, error) {
 	pod, err := c.objects.Pod(r)
 	if err != nil {
@@ -56,7 +59,12 @@ func (c *Cluster) CreatePod(ctx context.Context, r *sandbox.Record, look Look) (
 	api := c.client.CoreV1().Pods(c.ns)
 	var out sandbox.Pod
 	err = create(r, look, "pods", pod.Name,
-		func() (metav1.Object, error) { return api.Create(ctx, pod, metav1.CreateOptions{}) },
+		func() (metav1.Object, error) {
+			if err := c.stands(ctx, r); err != nil {
+				return nil, err
+			}
+			return api.Create(ctx, pod, metav1.CreateOptions{})
+		},
 		func() (metav1.Object, error) { return api.Get(ctx, pod.Name, metav1.GetOptions{}) },
 		func(o metav1.Object) { out = kube.PodOf(o.(*corev1.Pod)) })
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -25,6 +26,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
+	"github.com/sandbar-io/sandbar/pkg/natsx"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
 	"github.com/sandbar-io/sandbar/pkg/settings"
 	"github.com/sandbar-io/sandbar/services/provisioner/internal/cluster"
@@ -127,6 +129,45 @@ func TestCreatePodReturnsIt(t *testing.T) {
 	}
 	if p, err := w.cluster().Pod(t.Context(), "no-such-pod"); p != nil || err != nil {
 		t.Errorf("%+v, %v", p, err)
+	}
+}
+
+// A process that stood still in the middle of a command does not make the pod that the
+// record wanted before: another process has stopped that sandbox, and begun the next.
+func TestAPodIsMadeOfWhatStands(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "baseline")
+	for name, tt := range map[string]struct {
+		age   time.Duration
+		moved bool
+		made  bool
+	}{
+		"at once":                           {0, false, true},
+		"at once, though it moved":          {0, true, true}, // Follow looks afterwards
+		"after a while":                     {time.Minute, false, true},
+		"after a while, in which it moved":  {time.Minute, true, false},
+		"after AckWait, in which it moved":  {natsx.AckWait, true, false},
+		"of which nobody noted when it was": {-1, true, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r, c := w.record(name), w.cluster()
+			if tt.moved {
+				next := r.Clone()
+				next.Generation++
+				_, err := c.UpdateRecord(t.Context(), r, next)
+				must(t, err)
+			}
+			if r.AsOf = time.Now().Add(-tt.age); tt.age < 0 {
+				r.AsOf = time.Time{}
+			}
+			pod, err := c.CreatePod(t.Context(), r, cluster.Unseen)
+			there, getErr := c.Pod(t.Context(), sandbox.PodName(r.RuntimeID, r.Incarnation))
+			must(t, getErr)
+			if made := pod != nil && there != nil; made != tt.made || !made && (there != nil || !errors.Is(err, cluster.ErrMoved)) {
+				t.Errorf("%+v, %v, and there is %+v", pod, err, there)
+			}
+		})
 	}
 }
 

@@ -293,14 +293,13 @@ func (r *Runner) showEnding(ctx context.Context, rec *sandbox.Record, pod *sandb
 func (r *Runner) settle(ctx context.Context, rec *sandbox.Record, made fresh, how manner) (Outcome, error) {
 	for range rounds {
 		seen, err := r.converge(ctx, rec, made, how)
-		if err != nil {
-			return Outcome{Record: rec}, err
-		}
-		present, err := r.show(ctx, rec, seen, made)
 		if err == nil {
-			return Outcome{View: present.View, Revision: present.Revision, Record: rec}, nil
+			var present views.Present
+			if present, err = r.show(ctx, rec, seen, made); err == nil {
+				return Outcome{View: present.View, Revision: present.Revision, Record: rec}, nil
+			}
 		}
-		if !errors.Is(err, views.ErrMoved) {
+		if !errors.Is(err, views.ErrMoved) && !errors.Is(err, cluster.ErrMoved) {
 			return Outcome{Record: rec}, err
 		}
 		if rec, err = r.Cluster.Record(ctx, rec.Name); err != nil {

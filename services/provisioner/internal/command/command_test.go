@@ -641,6 +641,38 @@ func TestTheOldPodGoesBeforeTheNewComes(t *testing.T) {
 	b.is("running 2, 1 pods, 2 objects, starting")
 }
 
+// A pod that is not made because the record has moved meanwhile is no error: what the
+// record wants now is done, and nothing is left of what was made for it.
+func TestAPodThatIsNotWantedAnyMore(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		move func(*sandbox.Record)
+		want string
+	}{
+		"stopped since":    {func(r *sandbox.Record) { r.Fence, r.Desired, r.Spec = 500, sandbox.Stopped, sandbox.Spec{} }, "stopped 1, 0 pods, 0 objects, stopped"},
+		"by a newer spec":  {func(r *sandbox.Record) { r.Fence, r.Incarnation = 500, 2 }, "running 2, 1 pods, 2 objects, starting"},
+		"of no importance": {func(*sandbox.Record) {}, "running 1, 1 pods, 2 objects, starting"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			b.before[createPod] = func(n int) error {
+				if n > 1 {
+					return nil
+				}
+				b.change(func(r *sandbox.Record) { r.Generation++; tt.move(r) })
+				return cluster.ErrMoved
+			}
+			c, seq := b.command(sandbox.Start)
+			out, err := b.Run(t.Context(), c, seq)
+			if err != nil || out.Err != nil {
+				t.Fatalf("%v, %+v", err, out)
+			}
+			b.is(tt.want)
+		})
+	}
+}
+
 func TestFollow(t *testing.T) {
 	t.Parallel()
 	pause := func(r *sandbox.Record) { r.Generation++; r.Desired = sandbox.Paused }
@@ -671,6 +703,13 @@ func TestFollow(t *testing.T) {
 			b.change(func(r *sandbox.Record) { r.Fence++ })
 			b.after[putView] = func(int) error { b.change(func(r *sandbox.Record) { r.Fence++ }); return nil }
 		}, "running 1, 1 pods, 2 objects, starting", 32, false}, // the next attempt of whoever moves it sees to it
+		"moved again before its pod was made": {func(b *bench) {
+			b.change(func(r *sandbox.Record) { r.Generation++; r.Incarnation++ })
+			b.before[createPod] = func(n int) error {
+				b.change(pause)
+				return cluster.ErrMoved
+			}
+		}, "paused 2, 0 pods, 2 objects, paused", 3, false},
 		"the API server is down":    {func(b *bench) { b.before[getRecord] = func(int) error { return errDown } }, "running 1, 1 pods, 2 objects, starting", 1, true},
 		"converging does not go on": {func(b *bench) { b.change(pause); b.before[deletePod] = func(int) error { return errDown } }, "paused 1, 1 pods, 2 objects, starting", 1, true},
 	} {
