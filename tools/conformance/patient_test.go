@@ -25,7 +25,7 @@ var askedAgain atomic.Int64
 
 // RoundTrip implements http.RoundTripper.
 func (p patient) RoundTrip(r *http.Request) (*http.Response, error) {
-	for until := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
+	for until := time.Now().Add(patience); ; {
 		resp, err := p.next.RoundTrip(r)
 		if err != nil || resp.StatusCode != http.StatusServiceUnavailable || r.Method != http.MethodGet || time.Now().After(until) {
 			return resp, err
@@ -43,5 +43,10 @@ func (p patient) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		_ = resp.Body.Close()
 		askedAgain.Add(1)
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-r.Context().Done():
+			return nil, r.Context().Err()
+		}
 	}
 }

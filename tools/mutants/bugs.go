@@ -123,10 +123,11 @@ var provisionerBugs = []bug{
 	{
 		"reply-before-view", "a command is answered before its view is in the bucket",
 		change("services/provisioner/internal/command/command.go",
-			"		present, err := r.show(ctx, rec, seen, made)\n",
-			`		v, _ := sandbox.Observe(rec, seen.pod, nil, seen.order, r.Policy, r.Now())
-		present := views.Present{View: &v, Revision: 1}
-		go func() { _, _ = r.show(context.WithoutCancel(ctx), rec, seen, made) }()
+			"			if present, err = r.show(ctx, rec, seen, made); err == nil {\n",
+			`			v, _ := sandbox.Observe(rec, seen.pod, nil, seen.order, r.Policy, r.Now())
+			present = views.Present{View: &v, Revision: 1}
+			go func() { _, _ = r.show(context.WithoutCancel(ctx), rec, seen, made) }()
+			if err == nil {
 `),
 		[]catch{unit(provisioner, "internal/command", "TestViewsSayMoved")},
 	},
