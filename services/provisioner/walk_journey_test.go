@@ -326,13 +326,13 @@ func (l *lane) replies(r request, after state) (said string) {
 		now := "refused"
 		switch reply.Code {
 		case sandbox.CodeQuota, sandbox.CodeOvertaken, sandbox.CodeTimeout:
-		default:
-			l.t.Errorf("it is told %s: %s", reply.Code, reply.Message)
 		case "":
 			now = "accepted"
 			if v := reply.View; v == nil || after.record == nil || v.RuntimeID != after.record.RuntimeID || v.Generation != after.record.Generation {
 				l.t.Errorf("the reply has the view %+v, the record is %+v", reply.View, after.record)
 			}
+		default:
+			l.t.Errorf("it is told %s: %s", reply.Code, reply.Message)
 		}
 		if said != "" && said != now {
 			l.t.Errorf("it is told %q, and then %q", said, now)
