@@ -156,7 +156,7 @@ var provisionerBugs = []bug{
 	},
 	{
 		"believed-for-ever", "a process that stood still makes the pod that its record wanted before",
-		change("services/provisioner/internal/cluster/cluster.go", "for asOf := r.AsOf; aged(asOf); {", "for asOf := r.AsOf; aged(asOf) && r.UID == \"\"; {"),
+		change("services/provisioner/internal/cluster/cluster.go", "if !aged(r.AsOf) {", "if !aged(r.AsOf) || r.UID != \"\" {"),
 		[]catch{onAPIServer(provisioner, "internal/cluster", "TestAPodIsMadeOfWhatStands")},
 	},
 	{

@@ -81,19 +81,17 @@ const believed = natsx.AckWait / 2
 
 // stands makes sure that a record is still what the API server holds, and asks if that is
 // not known of the last moment: a process that stood still, or waited for a core, goes on
-// as if nothing had been. ErrMoved if it is not.
+// as if nothing had been. ErrMoved if it is not. It asks once: an API server that takes
+// longer than the moment to answer would let nobody through.
 func (c *Cluster) stands(ctx context.Context, r *sandbox.Record) error {
-	for asOf := r.AsOf; aged(asOf); {
-		live, err := c.Record(ctx, r.Name)
-		if err != nil {
-			return err
-		}
-		if live == nil || live.UID != r.UID || live.ResourceVersion != r.ResourceVersion {
-			return ErrMoved
-		}
-		asOf = live.AsOf
+	if !aged(r.AsOf) {
+		return nil
 	}
-	return nil
+	live, err := c.Record(ctx, r.Name)
+	if err == nil && (live == nil || live.UID != r.UID || live.ResourceVersion != r.ResourceVersion) {
+		err = ErrMoved
+	}
+	return err
 }
 
 // aged reports whether a time is too long ago, by either clock: that of the machine may

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,8 +25,10 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/yaml"
 
+	"github.com/sandbar-io/sandbar/pkg/kube"
 	"github.com/sandbar-io/sandbar/pkg/natsx"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
 	"github.com/sandbar-io/sandbar/pkg/settings"
@@ -168,6 +171,39 @@ func TestAPodIsMadeOfWhatStands(t *testing.T) {
 				t.Errorf("%+v, %v, and there is %+v", pod, err, there)
 			}
 		})
+	}
+}
+
+// slow takes longer to answer what is read of a Secret than a record is believed, and counts.
+type slow struct {
+	next http.RoundTripper
+	read atomic.Int64
+}
+
+func (s *slow) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/secrets/") {
+		s.read.Add(1)
+		<-time.After(natsx.AckWait)
+	}
+	return s.next.RoundTrip(r)
+}
+
+// An API server that takes longer to answer than what it answers is believed is not asked
+// for ever.
+func TestASlowAPIServerIsAskedOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "baseline")
+	r := w.record("slow")
+	r.AsOf = time.Now().Add(-time.Minute)
+	cfg, err := kube.ClientConfig(os.Getenv("SANDBAR_TEST_KUBECONFIG"))
+	must(t, err)
+	line := &slow{}
+	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { line.next = next; return line })
+	client, err := kubernetes.NewForConfig(cfg)
+	must(t, err)
+	pod, err := cluster.New(client, nil, w.config()).CreatePod(t.Context(), r, cluster.Unseen)
+	if n := line.read.Load(); err != nil || pod == nil || n != 1 {
+		t.Errorf("%+v, %v, the record was read %d times", pod, err, n)
 	}
 }
 
