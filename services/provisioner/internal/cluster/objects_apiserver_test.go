@@ -589,7 +589,7 @@ func TestNamespaceIsBeingDeleted(t *testing.T) {
 	if !cluster.Permanent(err) {
 		t.Error("a record: it is tried again")
 	}
-	other.UID = "9d2b6e0c-0000-4000-8000-000000000000"
+	other.UID, other.AsOf = "9d2b6e0c-0000-4000-8000-000000000000", time.Now() // as if it had been made
 	for _, k := range kinds {
 		err := k.create(t.Context(), w.cluster(), other)
 		wants(t, err, sandbox.CodeForbidden, "the namespace of the sandboxes is being deleted")
