@@ -32,6 +32,7 @@ func (p patient) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		body, err := io.ReadAll(resp.Body)
 		if err != nil {
+			_ = resp.Body.Close()
 			return nil, err
 		}
 		if !strings.Contains(string(body), unconfirmed) {

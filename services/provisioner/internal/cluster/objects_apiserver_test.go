@@ -14,7 +14,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,11 +24,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/yaml"
 
-	"github.com/sandbar-io/sandbar/pkg/kube"
-	"github.com/sandbar-io/sandbar/pkg/natsx"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
 	"github.com/sandbar-io/sandbar/pkg/settings"
 	"github.com/sandbar-io/sandbar/services/provisioner/internal/cluster"
@@ -132,78 +128,6 @@ func TestCreatePodReturnsIt(t *testing.T) {
 	}
 	if p, err := w.cluster().Pod(t.Context(), "no-such-pod"); p != nil || err != nil {
 		t.Errorf("%+v, %v", p, err)
-	}
-}
-
-// A process that stood still in the middle of a command does not make the pod that the
-// record wanted before: another process has stopped that sandbox, and begun the next.
-func TestAPodIsMadeOfWhatStands(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, "baseline")
-	for name, tt := range map[string]struct {
-		age   time.Duration
-		moved bool
-		made  bool
-	}{
-		"at once":                           {0, false, true},
-		"at once, though it moved":          {0, true, true}, // Follow looks afterwards
-		"after a while":                     {time.Minute, false, true},
-		"after a while, in which it moved":  {time.Minute, true, false},
-		"after AckWait, in which it moved":  {natsx.AckWait, true, false},
-		"of which nobody noted when it was": {-1, true, false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			r, c := w.record(name), w.cluster()
-			if tt.moved {
-				next := r.Clone()
-				next.Generation++
-				_, err := c.UpdateRecord(t.Context(), r, next)
-				must(t, err)
-			}
-			if r.AsOf = time.Now().Add(-tt.age); tt.age < 0 {
-				r.AsOf = time.Time{}
-			}
-			pod, err := c.CreatePod(t.Context(), r, cluster.Unseen)
-			there, getErr := c.Pod(t.Context(), sandbox.PodName(r.RuntimeID, r.Incarnation))
-			must(t, getErr)
-			if made := pod != nil && there != nil; made != tt.made || !made && (there != nil || !errors.Is(err, cluster.ErrMoved)) {
-				t.Errorf("%+v, %v, and there is %+v", pod, err, there)
-			}
-		})
-	}
-}
-
-// slow takes longer to answer what is read of a Secret than a record is believed, and counts.
-type slow struct {
-	next http.RoundTripper
-	read atomic.Int64
-}
-
-func (s *slow) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/secrets/") {
-		s.read.Add(1)
-		<-time.After(natsx.AckWait)
-	}
-	return s.next.RoundTrip(r)
-}
-
-// An API server that takes longer to answer than what it answers is believed is not asked
-// for ever.
-func TestASlowAPIServerIsAskedOnce(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, "baseline")
-	r := w.record("slow")
-	r.AsOf = time.Now().Add(-time.Minute)
-	cfg, err := kube.ClientConfig(os.Getenv("SANDBAR_TEST_KUBECONFIG"))
-	must(t, err)
-	line := &slow{}
-	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { line.next = next; return line })
-	client, err := kubernetes.NewForConfig(cfg)
-	must(t, err)
-	pod, err := cluster.New(client, nil, w.config()).CreatePod(t.Context(), r, cluster.Unseen)
-	if n := line.read.Load(); err != nil || pod == nil || n != 1 {
-		t.Errorf("%+v, %v, the record was read %d times", pod, err, n)
 	}
 }
 

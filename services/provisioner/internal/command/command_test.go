@@ -705,7 +705,7 @@ func TestFollow(t *testing.T) {
 		}, "running 1, 1 pods, 2 objects, starting", 32, false}, // the next attempt of whoever moves it sees to it
 		"moved again before its pod was made": {func(b *bench) {
 			b.change(func(r *sandbox.Record) { r.Generation++; r.Incarnation++ })
-			b.before[createPod] = func(n int) error {
+			b.before[createPod] = func(int) error {
 				b.change(pause)
 				return cluster.ErrMoved
 			}

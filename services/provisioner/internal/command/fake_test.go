@@ -525,6 +525,7 @@ const (
 	paused  situation = "paused"
 	stopped situation = "stopped"
 	ending  situation = "ending" // runs, and its pod ends without an end
+	older   situation = "older"  // runs, in a record of an earlier version: what it has is listed
 )
 
 func inSituation(t *testing.T, s situation) *bench {
@@ -554,6 +555,8 @@ func inSituationOf(t *testing.T, s situation, limits *sandbox.Limits) *bench {
 		for _, p := range b.pods {
 			p.Terminating = true
 		}
+	case older:
+		b.change(func(r *sandbox.Record) { r.Original = "" })
 	case none, running:
 	}
 	b.pass(time.Minute)
