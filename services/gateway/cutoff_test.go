@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sandbar-io/sandbar/pkg/faultproxy"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
 )
 
@@ -30,21 +31,21 @@ func TestCutOffFromNATS(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name    string
-		mode    int32
+		mode    faultproxy.Mode
 		noticed time.Duration // from when on changes are refused at once
 	}{
-		{"closed", cut, 200 * time.Millisecond},
-		{"silent", silent, 5 * time.Second}, // two pings of a provisioner go unanswered
-		{"deaf", deaf, 5 * time.Second},
+		{"closed", faultproxy.Cut, 200 * time.Millisecond},
+		{"silent", faultproxy.HalfOpen, 5 * time.Second}, // two pings of a provisioner go unanswered
+		{"deaf", faultproxy.Deaf, 5 * time.Second},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			f := startFleet(t)
 			f.serve()
-			l := newLine(t, f.nats.Addr().String())
-			g := gatewayAt(t, "nats://"+l.Addr().String()).ready()
+			l := f.line()
+			g := gatewayAt(t, "nats://"+l.Address()).ready()
 			o := g.want(200, "key-plain", "POST", "/start", startBody("s"))
-			l.set(c.mode)
+			l.Set(c.mode)
 			since := time.Now()
 			noticed := g.refusedAtOnce(since)
 			t.Logf("changes were refused at once after %s", noticed.Round(time.Millisecond))
@@ -58,7 +59,7 @@ func TestCutOffFromNATS(t *testing.T) {
 			g.want(200, "key-plain", "GET", "/runtime/"+o.text("runtime_id"), "")
 			g.want(503, "key-plain", "GET", "/sessions/none", "")
 			g.aged(since)
-			l.set(whole)
+			l.Set(faultproxy.Pass)
 			g.ready()
 			g.acceptsAgain(idBody(o))
 		})

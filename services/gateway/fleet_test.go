@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/sandbar-io/sandbar/pkg/contract"
+	"github.com/sandbar-io/sandbar/pkg/faultproxy"
 	"github.com/sandbar-io/sandbar/pkg/natsx"
 	"github.com/sandbar-io/sandbar/pkg/natsx/natstest"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
@@ -68,6 +69,17 @@ func (f *fleet) restart() {
 	f.t.Helper()
 	f.nats.Stop()
 	f.nats.Start()
+}
+
+// line is a way to the server to which happens what happens on networks.
+func (f *fleet) line() *faultproxy.Proxy {
+	f.t.Helper()
+	p, err := faultproxy.Listen(f.nats.Addr().String())
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.t.Cleanup(func() { _ = p.Close() })
+	return p
 }
 
 // disconnect ends a client's connection at the server.

@@ -12,6 +12,8 @@ import (
 
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+
+	"github.com/sandbar-io/sandbar/pkg/faultproxy"
 )
 
 // /health and /metrics ask nothing of NATS: it may be slow, or never have been
@@ -23,10 +25,10 @@ func TestHealthWithoutNATS(t *testing.T) {
 		t.Parallel()
 		f := startFleet(t)
 		f.serve()
-		l := newLine(t, f.nats.Addr().String())
-		g := gatewayAt(t, "nats://"+l.Addr().String()).ready()
+		l := f.line()
+		g := gatewayAt(t, "nats://"+l.Address()).ready()
 		g.want(200, "key-plain", "GET", "/list", "")
-		l.set(silent)
+		l.Set(faultproxy.HalfOpen)
 		// Those that ask NATS wait; they must not hold up the others.
 		var waiting sync.WaitGroup
 		for range 20 {
