@@ -106,9 +106,9 @@ func (p *process) kill() {
 }
 
 type readiness struct {
-	Status, Role, Kubernetes, NATS string
-	ViewsComplete                  bool `json:"views_complete"`
-	Code                           int  `json:"-"`
+	Status, Role, Kubernetes, NATS, Detail string
+	ViewsComplete                          bool `json:"views_complete"`
+	Code                                   int  `json:"-"`
 }
 
 // state asks for its readiness; the zero value while it does not answer.

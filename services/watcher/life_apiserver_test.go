@@ -3,7 +3,13 @@
 package watcher_test
 
 import (
+	"io"
+	"log"
 	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,7 +18,9 @@ import (
 
 	"go.uber.org/zap"
 	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/sandbar-io/sandbar/pkg/contract"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
@@ -181,6 +189,41 @@ func TestAMissingRightForTheLeaseIsNamed(t *testing.T) {
 	})
 }
 
+// TestAFrozenWatchMakesItUnready: a watcher whose watches stand still says so, and is
+// ready again once they have begun anew.
+func TestAFrozenWatchMakesItUnready(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	transport, err := rest.TransportFor(s.k8s.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	to, err := url.Parse(s.k8s.Config.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	net := &testbed.Freezer{Next: transport}
+	front := httptest.NewServer(&httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(to) }, Transport: net, FlushInterval: -1,
+		ErrorLog: log.New(io.Discard, "", 0), // of watches that are given up
+	})
+	t.Cleanup(front.Close)
+	w := s.watcher("KUBECONFIG="+at(t, front.URL), "RESYNC=1s")
+	// By then it lists no more by itself, which would show what a watch hides.
+	testbed.Eventually(t, "all views are written", func() bool { return w.state().ViewsComplete })
+	begin := net.FreezeAll()
+	defer begin()
+	r := s.k8s.Start("one")
+	s.k8s.MakePod(r)
+	testbed.Eventually(t, "it says that its watches stood still", func() bool {
+		st := w.state()
+		return st.Code == http.StatusServiceUnavailable && st.Detail == "the watch of records and pods stood still"
+	})
+	begin()
+	testbed.Eventually(t, "it is ready", func() bool { return w.state().Code == http.StatusOK })
+	s.eventually(r, sandbox.StatusStarting)
+}
+
 func TestWithoutNATSItWaits(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -192,6 +235,16 @@ func TestWithoutNATSItWaits(t *testing.T) {
 	})
 	s.nats.Start()
 	testbed.Eventually(t, "it is ready", func() bool { st := w.state(); return st.Status == "ready" && st.ViewsComplete })
+}
+
+// at is a kubeconfig of another address, where nobody is asked who he is.
+func at(t *testing.T, url string) string {
+	t.Helper()
+	cfg := clientcmdapi.NewConfig()
+	cfg.Clusters["here"] = &clientcmdapi.Cluster{Server: url}
+	cfg.Contexts["here"] = &clientcmdapi.Context{Cluster: "here"}
+	cfg.CurrentContext = "here"
+	return kubeconfig(t, cfg)
 }
 
 // nobody is a kubeconfig of a user without any right.
@@ -207,7 +260,12 @@ func as(t *testing.T, user string) string {
 	for _, u := range cfg.AuthInfos {
 		u.Impersonate = user
 	}
-	path := filepath.Join(t.TempDir(), "kubeconfig")
+	return kubeconfig(t, cfg)
+}
+
+func kubeconfig(t *testing.T, cfg *clientcmdapi.Config) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "kubeconfig")
 	if err := clientcmd.WriteToFile(*cfg, path); err != nil {
 		t.Fatal(err)
 	}

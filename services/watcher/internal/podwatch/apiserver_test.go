@@ -4,7 +4,6 @@ package podwatch_test
 
 import (
 	"context"
-	"io"
 	"net/http"
 	"slices"
 	"sync"
@@ -34,84 +33,9 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("golang.org/x/net/http2.(*ClientConn).readLoop"))
 }
 
-// freezer is a network in which watches can be frozen: no byte comes any more,
-// and no error.
-type freezer struct {
-	next http.RoundTripper
-	mu   sync.Mutex
-	open []*body
-	gate chan struct{} // closed, or nil: a new watch may begin
-}
-
-type body struct {
-	io.ReadCloser
-	frozen atomic.Bool
-	closed chan struct{}
-	once   sync.Once
-}
-
-func (b *body) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	if b.frozen.Load() {
-		<-b.closed
-		return 0, io.ErrUnexpectedEOF
-	}
-	return n, err
-}
-
-func (b *body) Close() error {
-	b.once.Do(func() { close(b.closed) })
-	return b.ReadCloser.Close()
-}
-
-func (f *freezer) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.URL.Query().Get("watch") == "" {
-		return f.next.RoundTrip(r)
-	}
-	f.mu.Lock()
-	gate := f.gate
-	f.mu.Unlock()
-	if gate != nil {
-		select {
-		case <-gate:
-		case <-r.Context().Done():
-			return nil, r.Context().Err()
-		}
-	}
-	resp, err := f.next.RoundTrip(r)
-	if err != nil {
-		return resp, err
-	}
-	b := &body{ReadCloser: resp.Body, closed: make(chan struct{})}
-	resp.Body = b
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.open = append(f.open, b)
-	return resp, nil
-}
-
-// freeze freezes the watches that are open; later ones are well.
-func (f *freezer) freeze() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, b := range f.open {
-		b.frozen.Store(true)
-	}
-}
-
-// freezeAll freezes them and lets none begin until begin.
-func (f *freezer) freezeAll() (begin func()) {
-	gate := make(chan struct{})
-	f.mu.Lock()
-	f.gate = gate
-	f.mu.Unlock()
-	f.freeze()
-	return sync.OnceFunc(func() { close(gate) })
-}
-
 type bench struct {
 	k8s      *testbed.Cluster
-	net      *freezer
+	net      *testbed.Freezer
 	w        *podwatch.Watch
 	restarts atomic.Int64
 	told     sync.Map
@@ -119,8 +43,8 @@ type bench struct {
 
 func newBench(t *testing.T, every time.Duration) *bench {
 	t.Helper()
-	net := &freezer{}
-	b := newBenchOver(t, every, func(rt http.RoundTripper) http.RoundTripper { net.next = rt; return net })
+	net := &testbed.Freezer{}
+	b := newBenchOver(t, every, func(rt http.RoundTripper) http.RoundTripper { net.Next = rt; return net })
 	b.net = net
 	return b
 }
@@ -188,7 +112,7 @@ func TestAFrozenWatchIsNoticed(t *testing.T) {
 	b := newBench(t, 300*time.Millisecond)
 	one, gone := b.k8s.Start("one"), b.k8s.Start("gone")
 	testbed.Eventually(t, "the records are shown", func() bool { return b.shows(one) && b.shows(gone) })
-	b.net.freeze()
+	b.net.Freeze()
 	two := b.k8s.Start("two")
 	changed := b.k8s.Change(one, func(r *sandbox.Record) { r.Desired = sandbox.Paused })
 	b.k8s.Purge(gone)
@@ -214,7 +138,7 @@ func TestAFrozenWatchIsTold(t *testing.T) {
 	if behind := b.w.Behind(); len(behind) > 0 {
 		t.Errorf("behind at first: %q", behind)
 	}
-	begin := b.net.freezeAll()
+	begin := b.net.FreezeAll()
 	defer begin()
 	r := b.k8s.Start("one")
 	b.k8s.MakePod(r)
@@ -247,7 +171,7 @@ func TestABusyWatchIsNotTakenForAFrozenOne(t *testing.T) {
 func TestRefreshShowsWhatAFrozenWatchHides(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, time.Hour)
-	b.net.freeze()
+	b.net.Freeze()
 	r := b.k8s.Start("one")
 	b.k8s.MakePod(r)
 	if err := b.w.Refresh(t.Context()); err != nil {
