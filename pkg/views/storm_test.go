@@ -3,10 +3,13 @@ package views_test
 import (
 	"context"
 	"fmt"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"go.uber.org/zap"
 
 	"github.com/sandbar-io/sandbar/pkg/contract"
@@ -72,17 +75,8 @@ func TestFollowerThatIsHeldUp(t *testing.T) {
 	b := startBus(t)
 	b.put(newView("first", 1))
 	b.beat(true)
-	var held atomic.Bool
-	release := make(chan struct{})
-	f := views.NewFollower(b.conn.JS, func(*sandbox.View) error {
-		if held.Load() {
-			<-release
-		}
-		return nil
-	}, zap.NewNop())
-	runUntilEnd(t, f)
-	confirmed(t, f)
-	held.Store(true)
+	f, hold, release := b.heldUp(b.conn)
+	hold()
 	for round := range uint64(rounds) {
 		for i := range sandboxes {
 			b.put(newView(fmt.Sprint("s", i), round+1, ofRuntime(i)))
@@ -91,14 +85,71 @@ func TestFollowerThatIsHeldUp(t *testing.T) {
 	if f.ReadIndex(t.Context()) == nil {
 		t.Error("it confirms what it has not taken in")
 	}
-	held.Store(false)
-	close(release)
+	release()
 	confirmed(t, f)
 	for i := range sandboxes {
 		if v := f.Memory().Session(tenant, fmt.Sprint("s", i)); v == nil || v.Order != rounds {
 			t.Fatalf("s%d is %+v", i, v)
 		}
 	}
+}
+
+// More bytes come while a reader is held up than its subscription may hold, each under
+// a key of its own: its watch has flow control, so none is dropped.
+func TestAFollowerThatIsHeldUpIsNotFlooded(t *testing.T) {
+	t.Parallel()
+	const each = 64 << 10
+	const sandboxes = nats.DefaultSubPendingBytesLimit / each * 5 / 4
+	b := startBus(t)
+	b.put(newView("first", 1))
+	b.beat(true)
+	reader := b.connect(b.ClientURL())
+	f, hold, release := b.heldUp(reader)
+	hold()
+	logs := strings.Repeat("x", each)
+	for i := range sandboxes {
+		v := newView(fmt.Sprint("s", i), 1, ofRuntime(i))
+		v.PodLogs = logs
+		body, err := contract.EncodeView(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.conn.JS.Publish(t.Context(), "$KV."+contract.ViewBucket+"."+keyOf(v), body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if f.ReadIndex(t.Context()) == nil {
+		t.Error("it confirms what it has not taken in")
+	}
+	release()
+	confirmed(t, f)
+	for i := range sandboxes {
+		if f.Memory().Session(tenant, fmt.Sprint("s", i)) == nil {
+			t.Fatalf("s%d is missing", i)
+		}
+	}
+	if err := reader.LastError(); err != nil {
+		t.Error(err)
+	}
+}
+
+// heldUp is a follower that has taken in what there is, and takes nothing more between
+// hold and release.
+func (b *bus) heldUp(conn *natsx.Conn) (f *views.Follower, hold, release func()) {
+	b.t.Helper()
+	var held atomic.Bool
+	gate := make(chan struct{})
+	f = views.NewFollower(conn.JS, func(*sandbox.View) error {
+		if held.Load() {
+			<-gate
+		}
+		return nil
+	}, zap.NewNop())
+	runUntilEnd(b.t, f)
+	release = sync.OnceFunc(func() { held.Store(false); close(gate) })
+	b.t.Cleanup(release) // before its end is waited for
+	confirmed(b.t, f)
+	return f, func() { held.Store(true) }, release
 }
 
 // runUntilEnd runs a follower until the test ends.
