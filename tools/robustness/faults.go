@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sandbar-io/sandbar/pkg/faultproxy"
@@ -23,7 +24,9 @@ const (
 	wellWithin = time.Minute
 	// underWay is for what a client has asked for while all became well.
 	underWay = time.Second
-	endLimit = 40 * time.Second // above what a service takes to drain
+	// endLimit is above what a service takes to drain, a lame duck to let everybody go, and
+	// an API server to be back.
+	endLimit = 40 * time.Second
 )
 
 // round makes the faults of a round at the same time, heals them, and waits until
@@ -73,7 +76,7 @@ func (w *world) make(ctx context.Context, n int, f plan.Fault) error {
 	case plan.Kill:
 		return w.away(ctx, f, w.Kill(f.Target))
 	case plan.Restart:
-		return w.away(ctx, f, w.terminate(whole, f.Target))
+		return w.away(ctx, f, w.endItself(whole, f.Target, unix.SIGTERM))
 	case plan.Crash, plan.Hang, plan.LostAnswer:
 		return w.atPoint(ctx, n, f)
 	case plan.Freeze, plan.NATSFreeze:
@@ -82,8 +85,9 @@ func (w *world) make(ctx context.Context, n int, f plan.Fault) error {
 		}
 		wait(ctx, f.Hold)
 		return w.Signal(f.Target, unix.SIGCONT)
-	case plan.NATSRestart:
-		if err := w.terminate(whole, "nats"); err != nil {
+	case plan.NATSRestart, plan.NATSLameDuck:
+		with := map[plan.Kind]unix.Signal{plan.NATSRestart: unix.SIGTERM, plan.NATSLameDuck: unix.SIGUSR2}
+		if err := w.endItself(whole, "nats", with[f.Kind]); err != nil {
 			return err
 		}
 		return w.StartNATS(whole)
@@ -100,6 +104,13 @@ func (w *world) make(ctx context.Context, n int, f plan.Fault) error {
 		return w.StartNATS(whole)
 	case plan.APIFreeze:
 		return w.freezeAPI(ctx, f)
+	case plan.APIKill:
+		again, err := w.Stack.Cluster.Kill(f.Target)
+		if err != nil {
+			return err
+		}
+		wait(ctx, f.Hold)
+		return again()
 	case plan.PodsDeleted:
 		return w.deletePods(whole, f.Nth)
 	case plan.Cut, plan.Slow, plan.HalfOpen, plan.Deaf:
@@ -131,9 +142,10 @@ func (w *world) newLife(name string) {
 	}
 }
 
-func (w *world) terminate(ctx context.Context, name string) error {
+// endItself tells a process to end, and waits until it has.
+func (w *world) endItself(ctx context.Context, name string, with unix.Signal) error {
 	w.newLife(name) // one that drains
-	if err := w.Signal(name, unix.SIGTERM); err != nil {
+	if err := w.Signal(name, with); err != nil {
 		return err
 	}
 	return client.Poll(ctx, 20*time.Millisecond, endLimit, func(context.Context) (string, bool) {
@@ -245,22 +257,32 @@ func (w *world) freezeAPI(ctx context.Context, f plan.Fault) error {
 }
 
 // deletePods takes some pods away as an administrator does who will not wait:
-// every other one without any grace.
+// every other one without any grace. The other fault of the round may be that no API
+// server is there.
 func (w *world) deletePods(ctx context.Context, n int) error {
-	pods, err := w.kube.CoreV1().Pods(w.SandboxNamespace).List(ctx, metav1.ListOptions{})
+	again := func(what func(ctx context.Context) error) error {
+		return client.Poll(ctx, 100*time.Millisecond, endLimit, func(ctx context.Context) (string, bool) {
+			err := what(ctx)
+			return fmt.Sprint(err), gone(err)
+		})
+	}
+	api := w.kube.CoreV1().Pods(w.SandboxNamespace)
+	var pods *corev1.PodList
+	err := again(func(ctx context.Context) (err error) {
+		pods, err = api.List(ctx, metav1.ListOptions{})
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	var errs []error
 	for i := range min(n, len(pods.Items)) {
 		var o metav1.DeleteOptions
 		if i%2 == 0 {
 			o.GracePeriodSeconds = new(int64)
 		}
-		err := w.kube.CoreV1().Pods(w.SandboxNamespace).Delete(ctx, pods.Items[i].Name, o)
-		if !gone(err) {
-			errs = append(errs, err)
+		if err := again(func(ctx context.Context) error { return api.Delete(ctx, pods.Items[i].Name, o) }); err != nil {
+			return err
 		}
 	}
-	return errors.Join(errs...)
+	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -30,8 +31,13 @@ const away = time.Minute
 
 // patient are tolerations as Kubernetes' own defaults have them; this cluster's
 // take pods off a lost node after 5 s.
-const patient = `TOLERATIONS=[{"key":"node.kubernetes.io/not-ready","operator":"Exists","effect":"NoExecute","tolerationSeconds":300},` +
-	`{"key":"node.kubernetes.io/unreachable","operator":"Exists","effect":"NoExecute","tolerationSeconds":300}]`
+const (
+	patience = `{"key":"node.kubernetes.io/not-ready","operator":"Exists","effect":"NoExecute","tolerationSeconds":300},` +
+		`{"key":"node.kubernetes.io/unreachable","operator":"Exists","effect":"NoExecute","tolerationSeconds":300}`
+	patient = `TOLERATIONS=[` + patience + `]`
+	// patientOnSimulated are those, and that for simulated nodes.
+	patientOnSimulated = `TOLERATIONS=[{"key":"sandbar.io/simulated","operator":"Exists","effect":"NoSchedule"},` + patience + `]`
+)
 
 // TestCheck40APIServerAway: while the API server says nothing, everything is
 // shown as it was; what changes is refused in words; afterwards all goes on.
@@ -61,6 +67,46 @@ func TestCheck40APIServerAway(t *testing.T) {
 		t.Errorf("the pods changed:\nbefore %v\nafter  %v", before, after)
 	}
 	r.running(t, "afterwards")
+}
+
+// TestKubernetesDies: the API server or its store is killed while sandboxes are
+// started and stopped, and comes back. What was accepted exists once, what was
+// stopped is gone, and whoever reads notices nothing. Not parallel: all tests have
+// one API server.
+func TestKubernetesDies(t *testing.T) {
+	r := newRig(t, "apidies", stack.Options{Gateways: 2, Provisioners: 2, Watchers: 2, Settings: []string{noPurge, patientOnSimulated}})
+	live := map[string]string{"runs": r.running(t, "runs").Status, "sleeps": r.paused(t, "sleeps").Status}
+	for _, program := range []string{"kube-apiserver", "etcd"} {
+		load := r.startAndStop(t, program)
+		load.waitAnswers(t, 20)
+		readers := r.ask(t, live)
+		before := load.notAccepted()
+		again, err := bed.Kill(program)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again = sync.OnceValue(again)
+		t.Cleanup(func() {
+			if err := again(); err != nil {
+				t.Errorf("%s stays away: %v", program, err)
+			}
+		})
+		waitFor(t, "changes are not accepted", func(context.Context) (string, bool) {
+			return "all are accepted", load.notAccepted() > before
+		})
+		if err := again(); err != nil {
+			t.Fatal(err)
+		}
+		back := time.Now()
+		load.waitAnswers(t, 5)
+		t.Logf("%s: changes were answered again %s after it was started", program, time.Since(back).Round(10*time.Millisecond))
+		r.waitLeader(t)
+		load.end(t)
+		t.Logf("%s: %d changes accepted, %d refused, %d of unknown outcome", program, load.accepted, load.refused, load.unknown)
+		if answers, unavailable := readers.end(t); unavailable > 0 {
+			t.Errorf("%s: %d of %d reads were 503", program, unavailable, answers)
+		}
+	}
 }
 
 // TestCheck40NodeUnreachable: a node says nothing, longer than Kubernetes waits

@@ -25,7 +25,12 @@ func TestNATSRestartsUnderLoad(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		signal unix.Signal
-	}{{"SIGTERM", unix.SIGTERM}, {"SIGKILL", unix.SIGKILL}} {
+	}{
+		{"SIGTERM", unix.SIGTERM},
+		{"SIGKILL", unix.SIGKILL},
+		// Ten seconds without JetStream on connections that stay, and one closed after the other.
+		{"lame-duck", unix.SIGUSR2},
+	} {
 		load := r.startAndStop(t, c.name)
 		load.waitAnswers(t, 20)
 		if err := r.Signal("nats", c.signal); err != nil {
@@ -247,6 +252,13 @@ func (l *load) waitRefused(t *testing.T) {
 		accepted, now := l.count()
 		return fmt.Sprintf("%d accepted, %d refused", accepted, now), now > before
 	})
+}
+
+// notAccepted is how many changes were refused, or never answered.
+func (l *load) notAccepted() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.refused + l.unknown
 }
 
 // end stops the load and looks at what is there: the same on both gateways and in

@@ -131,7 +131,8 @@ func TestThreeNATS(t *testing.T) {
 		fault func(*testing.T)
 		limit time.Duration // from the end of the fault until all is as before
 	}{
-		{"rolling restart", r.rolling, recovery},
+		{"rolling restart", func(t *testing.T) { r.rolling(t, unix.SIGTERM) }, recovery},
+		{"rolling restart of lame ducks", func(t *testing.T) { r.rolling(t, unix.SIGUSR2) }, recovery},
 		{"leader of the commands killed", func(t *testing.T) { r.killed(t, contract.CommandStream) }, recovery},
 		{"leader of the views killed", func(t *testing.T) { r.killed(t, contract.ViewStream) }, recovery},
 		{"one server partitioned", r.partitioned, recovery},
@@ -155,9 +156,9 @@ func TestThreeNATS(t *testing.T) {
 }
 
 // rolling restarts one server after the other, gently.
-func (r *three) rolling(t *testing.T) {
+func (r *three) rolling(t *testing.T, with unix.Signal) {
 	for _, name := range r.NATSNames() {
-		if err := r.Signal(name, unix.SIGTERM); err != nil {
+		if err := r.Signal(name, with); err != nil {
 			t.Fatal(err)
 		}
 		if err := r.waitEnded(t, name); err != nil {

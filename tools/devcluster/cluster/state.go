@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/sandbar-io/sandbar/tools/internal/process"
 )
@@ -58,8 +59,34 @@ func Load(dir string) (*State, error) {
 // Pid is the running process of one program of the cluster, as in etcd,
 // kube-apiserver, node1-kubelet. Tests freeze and kill by it.
 func (s *State) Pid(program string) (int, error) {
-	id, err := process.Table{Pids: filepath.Join(s.dir, "pid"), Logs: filepath.Join(s.dir, "log"), Mark: s.dir}.Find(program)
+	id, err := s.table().Find(program)
 	return id.Pid, err
+}
+
+// Kill ends a program of the control plane without ceremony; again starts it as it
+// was.
+func (s *State) Kill(program string) (again func() error, err error) {
+	id, err := s.table().Find(program)
+	if err != nil {
+		return nil, err
+	}
+	c, err := id.Command()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", program, err)
+	}
+	c.Name = program
+	const limit = 10 * time.Second
+	if left := process.Kill([]process.Identity{id}, limit); len(left) > 0 {
+		return nil, fmt.Errorf("%s does not go: %s", program, id.Describe())
+	}
+	return func() error {
+		_, err := s.table().Start(c)
+		return err
+	}, nil
+}
+
+func (s *State) table() process.Table {
+	return process.Table{Pids: filepath.Join(s.dir, "pid"), Logs: filepath.Join(s.dir, "log"), Mark: s.dir}
 }
 
 // Netns is the path of a real node's network namespace.

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -56,6 +58,36 @@ func TestStartedProcessIsFoundAndKilled(t *testing.T) {
 	<-p.Done()
 	if _, err := tab.Find("one"); !errors.Is(err, process.ErrGone) {
 		t.Errorf("Find after the end: %v, want ErrGone", err)
+	}
+}
+
+// TestCommandIsHowItWasStarted: what a running process tells of itself is enough to
+// start it anew.
+func TestCommandIsHowItWasStarted(t *testing.T) {
+	t.Parallel()
+	tab := table(t)
+	path, err := filepath.EvalSymlinks("/bin/sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Empty words, and such with what parts words elsewhere.
+	c := process.Command{
+		Path: path, Argv0: "called", Argv: []string{"-c", "sleep 600 & wait", "", "two words", "a=b\nc"},
+		Env: []string{"EMPTY=", "WORD=a=b c"},
+	}
+	for _, name := range []string{"first", "again"} {
+		c.Name = name
+		p := start(t, tab, c)
+		t.Cleanup(func() { process.Kill(tab.Marked(), soon) })
+		waitFor(t, "its environment", func() bool { return slices.Contains(tab.Marked(), p.Identity) }) // it has none in the midst of exec
+		got, err := p.Command()
+		if got.Name = name; err != nil || !reflect.DeepEqual(got, c) {
+			t.Fatalf("%+v, %v, want %+v", got, err, c)
+		}
+		c = got
+	}
+	if _, err := (process.Identity{Pid: os.Getpid()}).Command(); !errors.Is(err, process.ErrGone) {
+		t.Errorf("of a process that is gone, whose pid is another's: %v, want ErrGone", err)
 	}
 }
 

@@ -42,6 +42,32 @@ type Command struct {
 	Netns string   // path of the network namespace to run in; empty means ours
 }
 
+// Command is how a process that a table started was started; the name and the
+// network namespace are for the caller to say.
+func (id Identity) Command() (Command, error) {
+	proc := fmt.Sprintf("/proc/%d/", id.Pid)
+	exe, failed := os.Readlink(proc + "exe")
+	argv, err := os.ReadFile(proc + "cmdline")
+	failed = errors.Join(failed, err)
+	env, err := os.ReadFile(proc + "environ")
+	if err := errors.Join(failed, err); err != nil {
+		return Command{}, err
+	}
+	if !id.Alive() {
+		return Command{}, ErrGone
+	}
+	words := strings.Split(strings.TrimSuffix(string(argv), "\x00"), "\x00")
+	c := Command{Path: exe, Argv0: words[0], Argv: words[1:]}
+	for entry := range strings.SplitSeq(strings.TrimSuffix(string(env), "\x00"), "\x00") {
+		switch name, _, _ := strings.Cut(entry, "="); name {
+		case "PATH", "HOME", markVariable: // Start sets them
+		default:
+			c.Env = append(c.Env, entry)
+		}
+	}
+	return c, nil
+}
+
 // Process is a program that this tool started and still is the parent of.
 type Process struct {
 	Identity

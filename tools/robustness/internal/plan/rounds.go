@@ -22,18 +22,23 @@ const (
 	NATSRestart Kind = "nats-restart" // SIGTERM, and started again
 	NATSKill    Kind = "nats-kill"    // SIGKILL, away for a while
 	NATSFreeze  Kind = "nats-freeze"
-	NATSEmptied Kind = check.Emptied // killed, its store removed
-	APIFreeze   Kind = "api-freeze"  // the API server says nothing
-	Cut         Kind = "cut"         // one service loses NATS, by closed connections
-	Slow        Kind = "slow"        // what one service and NATS say takes long
-	HalfOpen    Kind = "half-open"   // one service and NATS: nothing arrives, nothing is closed
-	Deaf        Kind = "deaf"        // the same in one direction: what NATS says does not arrive
-	PodsDeleted Kind = "pods-deleted"
+	// NATSLameDuck ends NATS as its own tool does: no JetStream from then on, and the
+	// connections stay for ten seconds and go one after the other.
+	NATSLameDuck Kind = "nats-lame-duck"
+	NATSEmptied  Kind = check.Emptied // killed, its store removed
+	APIFreeze    Kind = "api-freeze"  // the API server says nothing
+	APIKill      Kind = "api-kill"    // SIGKILL of it or of etcd, away for a while
+	Cut          Kind = "cut"         // one service loses NATS, by closed connections
+	Slow         Kind = "slow"        // what one service and NATS say takes long
+	HalfOpen     Kind = "half-open"   // one service and NATS: nothing arrives, nothing is closed
+	Deaf         Kind = "deaf"        // the same in one direction: what NATS says does not arrive
+	PodsDeleted  Kind = "pods-deleted"
 )
 
 // Kinds are all of them.
 var Kinds = []Kind{
-	Kill, Freeze, Restart, Crash, Hang, LostAnswer, NATSRestart, NATSKill, NATSFreeze, NATSEmptied, APIFreeze, Cut, Slow, HalfOpen, Deaf, PodsDeleted,
+	Kill, Freeze, Restart, Crash, Hang, LostAnswer, NATSRestart, NATSKill, NATSFreeze, NATSLameDuck, NATSEmptied,
+	APIFreeze, APIKill, Cut, Slow, HalfOpen, Deaf, PodsDeleted,
 }
 
 // Targets are what faults may hit.
@@ -116,11 +121,13 @@ func (r *Rounds) fault(k Kind) Fault {
 	case HalfOpen, Deaf:
 		f.Target = r.of(r.targets.Proxied)
 		f.Hold = r.between(2000, 12000) // a dead connection is noticed after 9 s at most
-	case NATSRestart, NATSKill, NATSFreeze, NATSEmptied:
+	case NATSRestart, NATSKill, NATSFreeze, NATSLameDuck, NATSEmptied:
 		f.Target = "nats"
 	case APIFreeze:
 		f.Target = "kube-apiserver"
 		f.Hold = r.between(1000, 8000)
+	case APIKill:
+		f.Target = r.of([]string{"kube-apiserver", "etcd"})
 	case PodsDeleted:
 		f.Hold = 0
 	}
