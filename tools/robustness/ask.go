@@ -2,6 +2,7 @@ package robustness
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -35,7 +36,9 @@ func (w *world) ask(ctx context.Context, r request) history.Op {
 	switch r.verb {
 	case history.Start:
 		call.Method, call.Path = http.MethodPost, "/start"
-		call.Body, err = conformance.Body("v1a", r.session, w.image)
+		word := fmt.Sprintf("%s-%d", r.client, o.Invoked)
+		o.Runs = w.image + " " + word
+		call.Body, err = startBody(r.session, w.image, word)
 	case history.Pause, history.Resume, history.Stop:
 		o.RuntimeID = r.id
 		call = client.Request{Method: http.MethodPost, Path: "/" + string(r.verb), Body: client.ByID(r.id)}
@@ -67,6 +70,22 @@ func (w *world) ask(ctx context.Context, r request) history.Op {
 	}
 	w.recorder.Add(history.Entry{Op: &o})
 	return o
+}
+
+// startWord names the variable in which a start says which one it is.
+const startWord = "STARTED_BY"
+
+func startBody(session, image, word string) (map[string]any, error) {
+	body, err := conformance.Body("v1a", session, image)
+	if err != nil {
+		return nil, err
+	}
+	environment, ok := body["environment"].(map[string]any)
+	if !ok {
+		return nil, errors.New("the start body has no environment")
+	}
+	environment[startWord] = word
+	return body, nil
 }
 
 func allSessions() (out []string) {

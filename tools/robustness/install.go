@@ -103,6 +103,8 @@ func install(ctx context.Context, o Options) (in *installation, err error) {
 	return in, nil
 }
 
+func stackDir(o Options) string { return filepath.Join(o.Dir, "stack") }
+
 func (in *installation) options(o Options, state *cluster.State) (stack.Options, error) {
 	keys, err := in.writeKeys(o.Dir)
 	if err != nil {
@@ -123,7 +125,7 @@ func (in *installation) options(o Options, state *cluster.State) (stack.Options,
 	}
 	name := fmt.Sprintf("robust-%d", o.Seed)
 	return stack.Options{
-		Dir: filepath.Join(o.Dir, "stack"), Repo: o.Repo, Cluster: state, Failpoints: true,
+		Dir: stackDir(o), Repo: o.Repo, Cluster: state, Failpoints: true,
 		SystemNamespace: name + "-system", SandboxNamespace: name + "-sandboxes",
 		Gateways: 3, Provisioners: 2, Watchers: 2, Routers: 1, NATSPort: port, Own: own,
 		Settings: append(stack.Placement(false),

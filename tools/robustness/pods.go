@@ -77,5 +77,18 @@ func (w *world) pod(p *corev1.Pod, gone bool) {
 	w.recorder.Add(history.Entry{Pod: &history.Pod{
 		At: w.recorder.Now(), Record: p.Labels[kube.LabelRecord], Name: p.Name, UID: string(p.UID), Gone: gone,
 		Ending: p.DeletionTimestamp != nil, Node: p.Spec.NodeName, Phase: string(p.Status.Phase),
+		Runs: runs(p),
 	}})
+}
+
+// runs is what history.Op has of the start that this pod is of.
+func runs(p *corev1.Pod) string {
+	for _, c := range p.Spec.Containers {
+		for _, e := range c.Env {
+			if e.Name == startWord {
+				return c.Image + " " + e.Value
+			}
+		}
+	}
+	return ""
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sandbar-io/sandbar/tools/devstack/stack"
 	"github.com/sandbar-io/sandbar/tools/robustness/internal/check"
 	"github.com/sandbar-io/sandbar/tools/robustness/internal/history"
 	"github.com/sandbar-io/sandbar/tools/robustness/internal/plan"
@@ -46,6 +47,11 @@ type world struct {
 // Run makes an installation, runs traffic and faults against it, ends it, and
 // judges what was recorded. A violation is no error: the report has it.
 func Run(ctx context.Context, o Options) (found *report.Report, err error) {
+	if left, err := stack.Load(stackDir(o)); err == nil { // a run before was killed
+		if err := left.Stop(); err != nil {
+			return nil, err
+		}
+	}
 	if err := os.RemoveAll(o.Dir); err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -19,10 +20,12 @@ const (
 	Visible   = "an acknowledged change is visible"
 	NeverBack = "a view never goes back"
 	OneID     = "one sandbox per session"
+	AsStarted = "a sandbox runs what it was started with"
 	Nothing   = "nothing remains of what was stopped"
 	Once      = "every event once and in order"
 	Ends      = "what was started ends ready, failed with a reason, or stopped"
 	Answers   = "answers can be read and fit the request"
+	Answered  = "what meets no fault is answered"
 	Flat      = "what processes hold stays flat"
 	Recovers  = "all services are well again after a fault"
 )
@@ -55,7 +58,7 @@ func History(h *history.History) Result {
 			}
 		}
 	}
-	for _, check := range []func(*history.History) []Violation{answers, ids, rest, pods, events, views, left, recovered} {
+	for _, check := range []func(*history.History) []Violation{answers, answered, ids, rest, pods, specs, events, views, left, recovered} {
 		out.Violations = append(out.Violations, check(h)...)
 	}
 	return out
@@ -90,6 +93,39 @@ func answers(h *history.History) (out []Violation) {
 	}
 	return out
 }
+
+// unanswered is the part of what met no fault that may be unknown, and how many may
+// be in any case.
+const (
+	unanswered = 0.05
+	some       = 20
+)
+
+// answered: of what is asked while nothing is broken hardly anything ends unknown. A
+// service that does nothing at all breaks no other promise.
+func answered(h *history.History) (out []Violation) {
+	calm := newCalm(h)
+	all, unknown := map[history.Verb]int{}, map[history.Verb][]any{}
+	for i := range h.Ops {
+		o := &h.Ops[i]
+		if calm.meets(o.Invoked, o.Returned) {
+			continue
+		}
+		all[o.Verb]++
+		if o.Outcome == history.Unknown {
+			unknown[o.Verb] = append(unknown[o.Verb], o)
+		}
+	}
+	for _, verb := range slices.Sorted(maps.Keys(unknown)) {
+		if n := len(unknown[verb]); n > max(some, int(unanswered*float64(all[verb]))) {
+			out = append(out, violation(Answered, fmt.Sprintf("%d of %d requests for a %s that met no fault have no answer", n, all[verb], verb), unknown[verb][:shown]...))
+		}
+	}
+	return out
+}
+
+// shown is how many of them are told.
+const shown = 3
 
 // fits: what an acknowledged change shows is what was asked for.
 func fits(v history.Verb, status string) bool {
@@ -152,6 +188,11 @@ func newCalm(h *history.History) *calm {
 	}
 	slices.SortFunc(c.all, func(a, b span) int { return cmp.Compare(a.begin, b.begin) })
 	return c
+}
+
+// meets reports whether a fault was under way in between.
+func (c *calm) meets(begin, end time.Duration) bool {
+	return slices.ContainsFunc(c.faults, func(f span) bool { return f.begin <= end && f.end >= begin })
 }
 
 // settled is when a change of that time is visible everywhere: once VisibleWithin

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sandbar-io/sandbar/pkg/sandbox"
 	"github.com/sandbar-io/sandbar/tools/robustness/internal/history"
 )
 
@@ -36,6 +37,29 @@ func pods(h *history.History) (out []Violation) {
 			if uid != p.UID && !known {
 				out = append(out, violation(OnePod, fmt.Sprintf("%s and %s both have a node", other.Name, p.Name), other, p))
 			}
+		}
+	}
+	return out
+}
+
+// specs: every pod runs what a start of its session asked for. Of several starts it
+// may be any: one of a sandbox that failed brings a new spec.
+func specs(h *history.History) (out []Violation) {
+	asked := map[string]time.Duration{} // when, by the record and what a start asked for
+	for i := range h.Ops {
+		if o := &h.Ops[i]; o.Verb == history.Start {
+			asked[sandbox.RecordName(o.Tenant, o.Session)+" "+o.Runs] = o.Invoked
+		}
+	}
+	judged := map[string]bool{} // by UID
+	for i := range h.Pods {
+		p := &h.Pods[i]
+		if p.UID == "" || judged[p.UID] {
+			continue
+		}
+		judged[p.UID] = true
+		if at, ok := asked[p.Record+" "+p.Runs]; !ok || at > p.At {
+			out = append(out, violation(AsStarted, fmt.Sprintf("%s runs %q, and no start of its session had asked for that", p.Name, p.Runs), p))
 		}
 	}
 	return out

@@ -4,12 +4,23 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/sandbar-io/sandbar/pkg/sandbox"
 	"github.com/sandbar-io/sandbar/tools/robustness/internal/check"
 	"github.com/sandbar-io/sandbar/tools/robustness/internal/history"
 )
 
 func pod(name, node string) history.Pod {
-	return history.Pod{Record: "sandbox-r", Name: name, UID: "uid-" + name, Node: node, Phase: "Running"}
+	return history.Pod{
+		Record: sandbox.RecordName("default", "s"), Runs: "image word",
+		Name: name, UID: "uid-" + name, Node: node, Phase: "Running",
+	}
+}
+
+// asked is a start of the session s.
+func asked(runs string) history.Op {
+	o := did(history.Start, x, a, 0, 1)
+	o.Runs = runs
+	return o
 }
 
 func TestPods(t *testing.T) {
@@ -18,22 +29,31 @@ func TestPods(t *testing.T) {
 	gone.Gone, ended.Phase = true, "Failed"
 	again := pod("p-2", "n1")
 	again.Again = true
-	other := pod("q-1", "n1")
-	other.Record = "sandbox-q"
+	other, word, image := pod("q-1", "n1"), pod("p-2", "n1"), pod("p-1", "n1")
+	other.Record = sandbox.RecordName("default", "t")
+	word.Runs, image.Runs = "image other", "default word"
+	ofOther, others, early := asked("image word of another"), pod("p-1", "n1"), pod("p-1", "n1")
+	ofOther.Session, ofOther.Seen = "t", nil
+	other.Runs, others.Runs, early.At = ofOther.Runs, ofOther.Runs, ms(-1)
 	for name, c := range map[string]struct {
 		pods []history.Pod
 		want string
 	}{
-		"one after the other":      {pods: []history.Pod{pod("p-1", "n1"), gone, pod("p-2", "n1")}},
-		"the second waits":         {pods: []history.Pod{pod("p-1", "n1"), pod("p-2", ""), gone, pod("p-2", "n2")}},
-		"the first has ended":      {pods: []history.Pod{pod("p-1", "n1"), ended, pod("p-2", "n1")}},
-		"seen anew":                {pods: []history.Pod{pod("p-1", "n1"), again}},
-		"of another session":       {pods: []history.Pod{pod("p-1", "n1"), other}},
-		"two, and both have nodes": {pods: []history.Pod{pod("p-1", "n1"), pod("p-2", "n2"), pod("p-2", "n2")}, want: check.OnePod},
+		"one after the other":        {pods: []history.Pod{pod("p-1", "n1"), gone, pod("p-2", "n1")}},
+		"the second waits":           {pods: []history.Pod{pod("p-1", "n1"), pod("p-2", ""), gone, pod("p-2", "n2")}},
+		"the first has ended":        {pods: []history.Pod{pod("p-1", "n1"), ended, pod("p-2", "n1")}},
+		"seen anew":                  {pods: []history.Pod{pod("p-1", "n1"), again}},
+		"of another session":         {pods: []history.Pod{pod("p-1", "n1"), other}},
+		"what another start asked":   {pods: []history.Pod{pod("p-1", "n1"), gone, word}},
+		"what another's start asked": {pods: []history.Pod{others}, want: check.AsStarted},
+		"before it was asked for":    {pods: []history.Pod{early}, want: check.AsStarted},
+		"what no start asked":        {pods: []history.Pod{image}, want: check.AsStarted},
+		"two, and both have nodes":   {pods: []history.Pod{pod("p-1", "n1"), pod("p-2", "n2"), pod("p-2", "n2")}, want: check.OnePod},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			only(t, check.History(&history.History{Pods: c.pods}).Violations, c.want)
+			ops := []history.Op{asked("image word"), asked("image other"), ofOther}
+			only(t, check.History(&history.History{Ops: ops, Pods: c.pods}).Violations, c.want)
 		})
 	}
 }

@@ -191,3 +191,34 @@ func TestSlowMachine(t *testing.T) {
 		t.Errorf("%d reads had to show a change on a slow machine", r.Fresh)
 	}
 }
+
+// TestAnswered: a few that end unknown without a fault are the machine's, many are not.
+func TestAnswered(t *testing.T) {
+	t.Parallel()
+	fault := history.Fault{Kind: "kill", Begin: ms(0), Healed: ms(500), Calm: ms(900)}
+	for name, c := range map[string]struct {
+		unknown, ok int
+		at          int
+		want        string
+	}{
+		"none":                {0, 500, 1000, ""},
+		"a few":               {20, 0, 1000, ""},
+		"many, in a fault":    {100, 0, 800, ""},
+		"many":                {21, 100, 1000, check.Answered},
+		"not many of so many": {21, 500, 1000, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := &history.History{Faults: []history.Fault{fault}}
+			for range c.ok {
+				h.Ops = append(h.Ops, saw(history.Session, "", "", a, c.at, c.at+50))
+			}
+			for range c.unknown {
+				o := saw(history.Session, "", "", a, c.at, c.at+50)
+				o.Outcome, o.HTTP = history.Unknown, 503
+				h.Ops = append(h.Ops, o)
+			}
+			only(t, check.History(h).Violations, c.want)
+		})
+	}
+}

@@ -46,6 +46,7 @@ type Op struct {
 	Tenant    string        `json:"tenant"`
 	Session   string        `json:"session,omitempty"`    // of what is asked or changed; none in lists and batches
 	RuntimeID string        `json:"runtime_id,omitempty"` // that the request named
+	Runs      string        `json:"runs,omitempty"`       // what a start asks for: an image, and a word that no other start has
 	Invoked   time.Duration `json:"invoked"`              // since the run began, as all times
 	Returned  time.Duration `json:"returned"`
 	Outcome   Outcome       `json:"outcome"`
@@ -69,7 +70,8 @@ type Seen struct {
 // Pod is one step of a watch of all pods at the API server.
 type Pod struct {
 	At     time.Duration `json:"at"`
-	Record string        `json:"record"` // of the session
+	Record string        `json:"record"`         // of the session
+	Runs   string        `json:"runs,omitempty"` // as in Op
 	Name   string        `json:"name"`
 	UID    string        `json:"uid"`
 	Gone   bool          `json:"gone,omitempty"`
