@@ -16,17 +16,39 @@ type catch struct {
 	pkg    string // from the module, "." for its root
 	layer  string // a key of grounds
 	tests  []string
+	broken []string // promises of random faults, of which one must be found broken
 }
 
 func change(file, from, to string) []overlay.Change {
 	return []overlay.Change{{File: file, Old: from, New: to}}
 }
 
-func unit(module, pkg string, tests ...string) catch { return catch{module, pkg, "unit", tests} }
+func unit(module, pkg string, tests ...string) catch {
+	return catch{module: module, pkg: pkg, layer: "unit", tests: tests}
+}
 
 func onAPIServer(module, pkg string, tests ...string) catch {
-	return catch{module, pkg, "apiserver", tests}
+	return catch{module: module, pkg: pkg, layer: "apiserver", tests: tests}
 }
+
+// byChance is a bug that the three minutes of random faults of `make test` find, by
+// a promise that is broken then, as tools/robustness names it.
+func byChance(broken ...string) catch {
+	return catch{module: "tools", pkg: "robustness", layer: "random", tests: []string{"TestRandomFaults"}, broken: broken}
+}
+
+// Promises.
+const (
+	onePod    = "one pod per session"
+	exists    = "what was acknowledged exists until it is stopped"
+	visible   = "an acknowledged change is visible"
+	neverBack = "a view never goes back"
+	oneID     = "one sandbox per session"
+	asStarted = "a sandbox runs what it was started with"
+	nothing   = "nothing remains of what was stopped"
+	once      = "every event once and in order"
+	ends      = "what was started ends ready, failed with a reason, or stopped"
+)
 
 // Modules.
 const (
@@ -70,12 +92,13 @@ var provisionerBugs = []bug{
 		[]catch{
 			unit(shared, "kube", "TestUpdateIsBoundToWhatWasRead"),
 			onAPIServer(provisioner, "internal/cluster", "TestSwap", "TestSwapsAtOnce"),
+			byChance(oneID, once),
 		},
 	},
 	{
 		"view-without-cas", "a view is written over whatever stands there",
 		change("pkg/views/store.go", "now, err := kv.Update(ctx, key, body, rev)", "now, err := kv.Put(ctx, key, body)"),
-		[]catch{unit(shared, "views", "TestPutConcurrently")},
+		[]catch{unit(shared, "views", "TestPutConcurrently"), byChance(once)},
 	},
 	{
 		"known-is-believed", "what was known of a key is taken for what stands there, though nothing was written to prove it",
@@ -95,7 +118,7 @@ var provisionerBugs = []bug{
 		"resume-from-defaults", "a resume runs a default spec, not the recorded one",
 		change("pkg/sandbox/decide.go",
 			"	n.Desired = Running\n	n.Begun", "	n.Desired, n.Spec = Running, Spec{Image: \"default\", ResourceFactor: 1}\n	n.Begun"),
-		[]catch{unit(provisioner, "internal/command", "TestPodHasTheRecordedSpec")},
+		[]catch{unit(provisioner, "internal/command", "TestPodHasTheRecordedSpec"), byChance(asStarted)},
 	},
 	{
 		"record-name-not-deterministic", "the record's name is not a function of tenant and session alone",
@@ -107,7 +130,7 @@ var provisionerBugs = []bug{
 		"pod-name-not-deterministic", "each attempt makes a pod of another name",
 		change("services/provisioner/internal/cluster/create.go",
 			"	api := c.client.CoreV1().Pods(c.ns)\n", "	api := c.client.CoreV1().Pods(c.ns)\n	pod.Name += \"-\" + sandbox.NewRuntimeID()\n"),
-		[]catch{onAPIServer(provisioner, "internal/cluster", "TestCreateTwice")},
+		[]catch{onAPIServer(provisioner, "internal/cluster", "TestCreateTwice"), byChance(nothing, ends)},
 	},
 	{
 		"stale-read", "what is decided is decided on a record out of the API server's cache",

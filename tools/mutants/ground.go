@@ -19,26 +19,42 @@ type ground struct {
 	up    []string
 	down  []string
 	at    string // what given is set to then
+	limit string // of the tests of one package: a bug may make them wait for what never comes
+	env   []string
+	// builds: the tests build the product by themselves, and are to judge it without the bug.
+	builds bool
 }
 
-// clusterDir holds the control plane; its instance is none that `make test` has.
+// Folders and instances of the clusters; the instances are none that `make test` has.
 const (
-	clusterDir      = ".sandbar/test/mutants"
-	clusterInstance = "9"
-	upLimit         = 40 * time.Minute // cold, it builds Kubernetes
-	downLimit       = 2 * time.Minute
+	clusterDir        = ".sandbar/test/mutants"
+	clusterInstance   = "9"
+	simulatedDir      = ".sandbar/test/mutants-simulated"
+	simulatedInstance = "7"
+	upLimit           = 40 * time.Minute // cold, it builds Kubernetes
+	downLimit         = 2 * time.Minute
 )
 
-func instance() string { return cmp.Or(os.Getenv("SANDBAR_INSTANCE"), clusterInstance) }
+// randomSeed is none that people use, whose record would be overwritten.
+const randomSeed = "900"
 
 func grounds() map[string]ground {
-	where := []string{"-dir", "../" + clusterDir, "-instance", instance()}
+	controlPlane := cmp.Or(os.Getenv("SANDBAR_INSTANCE"), clusterInstance)
+	devcluster := func(what, dir, instance string, more ...string) []string {
+		return append([]string{"go", "run", "./devcluster", what, "-dir", "../" + dir, "-instance", instance}, more...)
+	}
 	return map[string]ground{
-		"unit": {},
+		"unit": {limit: "3m"},
 		"apiserver": {
-			tags: "apiserver", given: "SANDBAR_TEST_KUBECONFIG", at: clusterDir + "/kubeconfig",
-			up:   append([]string{"go", "run", "./devcluster", "up", "-control-plane-only"}, where...),
-			down: append([]string{"go", "run", "./devcluster", "down"}, where...),
+			tags: "apiserver", given: "SANDBAR_TEST_KUBECONFIG", at: clusterDir + "/kubeconfig", limit: "3m",
+			up:   devcluster("up", clusterDir, controlPlane, "-control-plane-only"),
+			down: devcluster("down", clusterDir, controlPlane),
+		},
+		"random": {
+			tags: "robustness", given: "SANDBAR_ROBUSTNESS_CLUSTER", at: simulatedDir, limit: "15m", builds: true,
+			env:  []string{"SANDBAR_SEED=" + randomSeed, "SANDBAR_DURATION=3m"},
+			up:   devcluster("up", simulatedDir, simulatedInstance, "-nodes", "simulated", "-simulated-nodes", "6"),
+			down: devcluster("down", simulatedDir, simulatedInstance),
 		},
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -64,9 +65,24 @@ func checkTests(t *testing.T, dir, name string, c catch) {
 			t.Errorf("%s: there is no %s in %s/%s", name, test, c.module, c.pkg)
 		}
 	}
+	for _, promise := range c.broken {
+		if !bytes.Contains(promises(t, dir), []byte(`= "`+promise+`"`)) {
+			t.Errorf("%s: random faults know no promise %q", name, promise)
+		}
+	}
 	if _, known := grounds()[c.layer]; !known {
 		t.Errorf("%s: there is no layer %q", name, c.layer)
 	}
+}
+
+// promises is the source that names what random faults judge.
+func promises(t *testing.T, dir string) []byte {
+	t.Helper()
+	raw, err := os.ReadFile(filepath.Join(dir, "tools", "robustness", "internal", "check", "check.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
 }
 
 // All bugs at once still compile.
@@ -107,7 +123,7 @@ func TestDocsListTheBugs(t *testing.T) {
 func TestChoose(t *testing.T) {
 	t.Parallel()
 	all := []bug{
-		{name: "one", caught: []catch{{layer: "unit"}, {layer: "apiserver"}}},
+		{name: "one", caught: []catch{{layer: "unit"}, {layer: "apiserver"}, {layer: "random"}}},
 		{name: "two", caught: []catch{{layer: "apiserver"}}},
 	}
 	for _, tt := range []struct {
@@ -118,6 +134,7 @@ func TestChoose(t *testing.T) {
 		{"", "unit", []string{"one unit"}},
 		{"^t", "unit,apiserver", []string{"two apiserver"}},
 		{"three", "", nil},
+		{"", "random", []string{"one random"}},
 	} {
 		var got []string
 		for _, b := range choose(all, regexp.MustCompile(tt.pattern), tt.layers) {
@@ -129,6 +146,23 @@ func TestChoose(t *testing.T) {
 		}
 		if !slices.Equal(got, tt.want) {
 			t.Errorf("%q of %q: %q, want %q", tt.pattern, tt.layers, got, tt.want)
+		}
+	}
+}
+
+// What random faults find broken is read off the end of their report.
+func TestBrokenPromises(t *testing.T) {
+	t.Parallel()
+	o, _ := read([]byte(`{"Action":"output","Test":"TestRandomFaults","Output":"        VIOLATION of \"one\": 3 violations of \"none\"\n"}
+{"Action":"output","Test":"TestRandomFaults","Output":"        12 violations of \"two\"\n"}
+{"Action":"output","Test":"TestRandomFaults","Output":"    run_test.go:60: 12 violations; SEED=1 repeats the plan\n"}
+`))
+	if got := o.broken(); !maps.Equal(got, map[string]string{"two": "12"}) {
+		t.Errorf("%v", got)
+	}
+	for promises, wrong := range map[string]bool{"": false, "two": false, "one,two": false, "one": true} {
+		if err := o.breaks(strings.FieldsFunc(promises, func(r rune) bool { return r == ',' })); (err != nil) != wrong {
+			t.Errorf("%q: %v", promises, err)
 		}
 	}
 }

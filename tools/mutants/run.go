@@ -10,17 +10,17 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/sandbar-io/sandbar/tools/internal/overlay"
 )
 
-// testLimit bounds the tests of one package: a bug may make them wait for what
-// never comes, and that is told as a failure only where the test says what it
-// waited for.
-const testLimit = "3m"
+// grace is for tests that are told to end.
+const grace = 30 * time.Second
 
 // runner runs bugs.
 type runner struct {
@@ -73,16 +73,19 @@ func (r *runner) one(ctx context.Context, b bug) (err error) {
 		if err := r.passes(ctx, c); err != nil {
 			return err
 		}
-		outcome, err := r.test(ctx, c, "-count=1", "-overlay="+path)
+		outcome, err := r.test(ctx, c, path)
 		if err != nil {
 			return err
+		}
+		if err := outcome.breaks(c.broken); err != nil {
+			return fmt.Errorf("%s: %w; %s", c.pkg, err, outcome.ends(c.tests[0]))
 		}
 		for _, test := range c.tests {
 			if err := outcome.caught(test); err != nil {
 				return fmt.Errorf("%s %s: %w", c.pkg, test, err)
 			}
 			if r.verbose {
-				fmt.Fprintf(r.out, "  %s %s: %s\n", c.pkg, test, outcome.says(test))
+				fmt.Fprintf(r.out, "  %s %s: %s\n", c.pkg, test, outcome.ends(test))
 			}
 		}
 	}
@@ -91,12 +94,12 @@ func (r *runner) one(ctx context.Context, b bug) (err error) {
 
 // passes demands that tests pass without a bug. Results may come from the cache.
 func (r *runner) passes(ctx context.Context, c catch) error {
-	key := fmt.Sprint(c)
+	key := fmt.Sprint(c.module, c.pkg, c.layer, c.tests)
 	err, known := r.sound[key]
 	if known {
 		return err
 	}
-	outcome, err := r.test(ctx, c)
+	outcome, err := r.test(ctx, c, "")
 	for _, test := range c.tests {
 		if err == nil && outcome.tests[test] != "pass" {
 			err = fmt.Errorf("%s %s does not pass without a bug: %q, %s", c.pkg, test, outcome.tests[test], outcome.says(test))
@@ -112,15 +115,29 @@ type outcome struct {
 	output map[string]string // of tests with their subtests; "" of all else
 }
 
-// test runs the tests of a catch. The error says that they could not run.
-func (r *runner) test(ctx context.Context, c catch, flags ...string) (outcome, error) {
-	args := []string{"test", "-json", "-vet=off", "-timeout", testLimit, "-run", "^(" + strings.Join(c.tests, "|") + ")$"}
-	if tags := grounds()[c.layer].tags; tags != "" {
-		args = append(args, "-tags", tags)
+// test runs the tests of a catch, with an overlay or, where that is empty, without
+// a bug. The error says that they could not run.
+func (r *runner) test(ctx context.Context, c catch, overlay string) (outcome, error) {
+	on := grounds()[c.layer]
+	args := []string{"test", "-json", "-vet=off", "-timeout", on.limit, "-run", "^(" + strings.Join(c.tests, "|") + ")$"}
+	if on.tags != "" {
+		args = append(args, "-tags", on.tags)
 	}
-	args = append(append(args, flags...), "./"+c.pkg)
-	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.Dir, cmd.Env = filepath.Join(r.root, c.module), slices.Concat(os.Environ(), r.env)
+	if overlay != "" || on.builds { // of what tests build the cache knows nothing
+		args = append(args, "-count=1")
+	}
+	switch {
+	case overlay != "" && on.builds:
+		args = append(args, "-exec", "env GOFLAGS=-overlay="+overlay)
+	case overlay != "":
+		args = append(args, "-overlay="+overlay)
+	}
+	cmd := exec.CommandContext(ctx, "go", append(args, "./"+c.pkg)...)
+	cmd.Dir, cmd.Env = filepath.Join(r.root, c.module), slices.Concat(os.Environ(), r.env, on.env)
+	// Tests that run processes take them down when they are told to end.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
+	cmd.WaitDelay = grace
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	failed := cmd.Run() // a test that fails is told in the output
@@ -167,6 +184,43 @@ func (o outcome) caught(test string) error {
 		return errors.New("did not run to its end: " + o.says(test))
 	}
 	return errors.New("passes")
+}
+
+// breaks demands that random faults found one of these promises broken; none are
+// asked for of other tests.
+func (o outcome) breaks(promises []string) error {
+	found := o.broken()
+	for _, p := range promises {
+		if _, ok := found[p]; ok {
+			return nil
+		}
+	}
+	if len(promises) == 0 {
+		return nil
+	}
+	return fmt.Errorf("none of %q is found broken, but %v", promises, found)
+}
+
+// brokenLine is how the report of random faults ends.
+var brokenLine = regexp.MustCompile(`(?m)^\s*(\d+) violations of "(.+)"$`)
+
+// broken is how often each promise was found broken by random faults.
+func (o outcome) broken() map[string]string {
+	found := map[string]string{}
+	for _, text := range o.output {
+		for _, m := range brokenLine.FindAllStringSubmatch(text, -1) {
+			found[m[2]] = m[1]
+		}
+	}
+	return found
+}
+
+// ends is what random faults found broken, or the first thing that a test complains of.
+func (o outcome) ends(test string) string {
+	if found := o.broken(); len(found) > 0 {
+		return fmt.Sprint(found)
+	}
+	return o.says(test)
 }
 
 // says is the first thing that a test complains of.
