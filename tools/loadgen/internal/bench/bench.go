@@ -41,7 +41,7 @@ type Benchmark struct {
 
 // All are the benchmarks, in the order in which they run.
 func All() []Benchmark {
-	return []Benchmark{startStub, read, visible, router, scale, takeover, failover, list, rebuild, memory, startReal, fairness}
+	return []Benchmark{startStub, read, visible, router, scale, wide, takeover, failover, list, rebuild, memory, startReal, fairness}
 }
 
 // Select takes those whose names match.
@@ -86,23 +86,42 @@ type side struct {
 // the latency of a fixed rate.
 func both(workers int, rate float64, d time.Duration, s side) figure.Measure {
 	return func(ctx context.Context) (figure.Sample, error) {
-		before, err := bed.Spent(s.pid)
-		if err != nil {
-			return figure.Sample{}, err
-		}
-		r := load.Closed(ctx, workers, d/2, func(ctx context.Context, w, n int) error { return s.ask(ctx, w+n*workers) })
-		a, err := figure.Throughput(r)
+		a, err := costOf(ctx, []side{s}, workers, d/2)
 		if err != nil {
 			return a, err
 		}
-		after, err := bed.Spent(s.pid)
-		if err != nil {
-			return a, err
-		}
-		a.Values[figure.CPU] = float64(after-before) / float64(time.Millisecond) / float64(r.Done())
 		b, err := open(rate, d/2, s.ask)(ctx)
 		return figure.Both(a, b), err
 	}
+}
+
+// costOf measures the rate of so many workers, who share the sides, and what a question
+// costs all sides together.
+func costOf(ctx context.Context, sides []side, workers int, d time.Duration) (figure.Sample, error) {
+	spent := func() (all time.Duration, err error) {
+		for _, s := range sides {
+			t, err := bed.Spent(s.pid)
+			if err != nil {
+				return 0, err
+			}
+			all += t
+		}
+		return all, nil
+	}
+	before, err := spent()
+	if err != nil {
+		return figure.Sample{}, err
+	}
+	r := load.Closed(ctx, workers, d, func(ctx context.Context, w, n int) error {
+		return sides[w%len(sides)].ask(ctx, w+n*workers)
+	})
+	s, err := figure.Throughput(r)
+	if err != nil {
+		return s, err
+	}
+	after, err := spent()
+	s.Values[figure.CPU] = float64(after-before) / float64(time.Millisecond) / float64(r.Done())
+	return s, err
 }
 
 // spent tells what a question costs the two servers.

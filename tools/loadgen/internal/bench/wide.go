@@ -1,0 +1,120 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/sandbar-io/sandbar/tools/devstack/stack"
+	"github.com/sandbar-io/sandbar/tools/loadgen/internal/bed"
+	"github.com/sandbar-io/sandbar/tools/loadgen/internal/figure"
+)
+
+// wideWorkers keep the most of them busy.
+const wideWorkers = 32
+
+var wideSteps = []int{1, 2, 4}
+
+// wide says whether a gateway or router more costs those that ask the others: on one
+// machine no rate can, as all share its cores.
+var wide = Benchmark{
+	Name:  "wide",
+	What:  fmt.Sprintf("what a read costs with %v gateways, a request with %v routers, all of them busy: time of a core", wideSteps, wideSteps),
+	Limit: "the same with one, in the same round",
+	Run: func(ctx context.Context, e *Env) ([]figure.Case, error) {
+		up, err := e.Limit(ctx, "upstream")
+		if err != nil {
+			return nil, err
+		}
+		upstream, err := url.Parse(up.URL)
+		if err != nil {
+			return nil, err
+		}
+		most := wideSteps[len(wideSteps)-1]
+		b, err := e.Start(ctx, "wide", stack.Options{
+			Gateways: most, Routers: most, Settings: []string{"AGENT_SERVER_PORT=" + upstream.Port()},
+		})
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = b.Close() }()
+		if err := b.Seed(ctx, readCount, "127.0.0.1"); err != nil {
+			return nil, err
+		}
+		all, err := b.List(ctx, b.Gateway(0))
+		if err != nil {
+			return nil, err
+		}
+		var cases []figure.Case
+		for _, kind := range []struct {
+			name string
+			ask  func(of int) func(context.Context, int) error
+		}{
+			{"gateway", func(of int) func(context.Context, int) error {
+				return func(ctx context.Context, n int) error {
+					_, err := b.Get(ctx, b.Gateway(of)+"/sessions/"+all[n%len(all)].SessionID)
+					return err
+				}
+			}},
+			{"router", func(of int) func(context.Context, int) error {
+				return way{client: b.HTTP, url: b.Stack.Of("router")[of].URL, host: bed.Host(all[0].URL)}.get("/small")
+			}},
+		} {
+			sides, err := eachOf(ctx, b, kind.name, kind.ask)
+			if err != nil {
+				return cases, err
+			}
+			more, err := widening(ctx, e, kind.name, sides)
+			if err != nil {
+				return cases, err
+			}
+			cases = append(cases, more...)
+		}
+		return cases, nil
+	},
+}
+
+// eachOf are all processes of a kind, each of them ready to be asked.
+func eachOf(ctx context.Context, b *bed.Bed, kind string, ask func(of int) func(context.Context, int) error) ([]side, error) {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	var out []side
+	for i, svc := range b.Stack.Of(kind) {
+		pid, err := b.Stack.Pid(svc.Name)
+		if err != nil {
+			return nil, err
+		}
+		s := side{pid, ask(i)}
+		if err := bed.Until(ctx, func() error { return s.ask(ctx, 0) }); err != nil {
+			return nil, err
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}
+
+// widening compares some of them with one. A first round does not count.
+func widening(ctx context.Context, e *Env, kind string, sides []side) ([]figure.Case, error) {
+	cases := make([]figure.Case, 0, len(wideSteps)-1)
+	for _, n := range wideSteps[1:] {
+		cases = append(cases, figure.Case{
+			Name: fmt.Sprintf("%d %ss", n, kind), Bounds: []figure.Bound{{Value: figure.CPU, AtMost: 1.2}},
+		})
+	}
+	for round := range e.Rounds + 1 {
+		var one figure.Sample
+		for i, n := range wideSteps {
+			s, err := costOf(ctx, sides[:n], wideWorkers, e.Duration)
+			if err != nil {
+				return nil, err
+			}
+			if i == 0 {
+				one = s
+			} else if round > 0 {
+				cases[i-1].Rounds = append(cases[i-1].Rounds, figure.Round{Ours: s, Limit: one})
+			}
+		}
+	}
+	return cases, nil
+}
