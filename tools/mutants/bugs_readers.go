@@ -11,7 +11,7 @@ var watcherBugs = []bug{
 			_ = o.events.Publish(ctx, &told)
 			return keep(prev, v, known)
 `),
-		[]catch{unit(watcher, "internal/observer", "TestNoEventWithoutItsView")},
+		[]catch{unit(watcher, "internal/observer", "TestNoEventWithoutItsView"), byChance(once)},
 	},
 	{
 		"event-without-position", "an event is published whatever the last one was",
@@ -19,7 +19,7 @@ var watcherBugs = []bug{
 			`jetstream.WithMsgID(e.ID), jetstream.WithExpectStream(contract.EventStream),
 		jetstream.WithExpectLastSequenceForSubject(at.sequence, contract.EventsOf(v.Tenant, t.RuntimeID)))`,
 			"jetstream.WithExpectStream(contract.EventStream))"),
-		[]catch{unit(watcher, "internal/events", "TestTwoPublishersAtOnce", "TestAnOldLeaderPastTheWindow")},
+		[]catch{unit(watcher, "internal/events", "TestTwoPublishersAtOnce", "TestAnOldLeaderPastTheWindow"), byChance(once)},
 	},
 	{
 		"pod-goes-unnoticed", "nobody is told of a pod that goes; the comparison every 60 s mends it",
@@ -81,18 +81,18 @@ var readerBugs = []bug{
 		change("services/gateway/internal/httpapi/read.go",
 			"	v := look()\n	if v == nil {\n		if err := a.Views.ReadIndex(ctx); err != nil {\n			return nil, err\n		}\n		if",
 			"	v := look()\n	if v == nil {\n		if"),
-		[]catch{unit(gateway, "internal/httpapi", "TestExistence")},
+		[]catch{unit(gateway, "internal/httpapi", "TestExistence"), byChance(exists)},
 	},
 	{
 		"incomplete-taken-for-complete", "a gateway takes a bucket that was just made for all there is",
 		change("pkg/views/follow.go",
 			"complete := s.beat.Complete && s.beat.Created.Equal(s.created)", "complete := true"),
-		[]catch{unit(shared, "views", "TestFollowerOfAnIncompleteBucket", "TestFollowerOfABucketMadeAnew")},
+		[]catch{unit(shared, "views", "TestFollowerOfAnIncompleteBucket", "TestFollowerOfABucketMadeAnew"), byChance(exists)},
 	},
 	{
 		"memory-goes-back", "a gateway shows what came last, not what is newest",
 		change("pkg/views/memory.go", "c < 0 || c == 0 && s.Revision < old.Revision {", "c < 0 && s.Revision == 0 {"),
-		[]catch{unit(shared, "views", "TestMemoryTakesTheNewest", "TestMemoryAgainstTheModel")},
+		[]catch{unit(shared, "views", "TestMemoryTakesTheNewest", "TestMemoryAgainstTheModel"), byChance(visible)},
 	},
 	{
 		"answer-not-merged", "a gateway answers and does not show it yet",

@@ -83,9 +83,13 @@ func (w *world) change(ctx context.Context, n int) {
 					return
 				}
 				stopped.Store(step.Verb == history.Stop)
-				// Another gateway is asked at once whether it is there.
-				r.gateway, r.verb = w.gateways[(step.Gateway+i+1)%len(w.gateways)], history.Session
-				w.ask(context.WithoutCancel(ctx), r)
+				// The gateway that answered is asked at once, and another one.
+				r.verb = history.Session
+				for _, at := range []int{step.Gateway + i, step.Gateway + i + 1} {
+					next := r
+					next.gateway = w.gateways[at%len(w.gateways)]
+					all.Go(func() { w.ask(context.WithoutCancel(ctx), next) })
+				}
 			})
 		}
 		all.Wait()

@@ -82,11 +82,15 @@ type side struct {
 	ask func(context.Context, int) error
 }
 
+type sides []side
+
 // both measures the rate of so many workers with what it costs the server, and then
 // the latency of a fixed rate.
 func both(workers int, rate float64, d time.Duration, s side) figure.Measure {
 	return func(ctx context.Context) (figure.Sample, error) {
-		a, err := costOf(ctx, []side{s}, workers, d/2)
+		a, err := sides{s}.costing(func() *load.Result {
+			return load.Closed(ctx, workers, d/2, func(ctx context.Context, w, n int) error { return s.ask(ctx, w+n*workers) })
+		})
 		if err != nil {
 			return a, err
 		}
@@ -95,33 +99,32 @@ func both(workers int, rate float64, d time.Duration, s side) figure.Measure {
 	}
 }
 
-// costOf measures the rate of so many workers, who share the sides, and what a question
-// costs all sides together.
-func costOf(ctx context.Context, sides []side, workers int, d time.Duration) (figure.Sample, error) {
-	spent := func() (all time.Duration, err error) {
-		for _, s := range sides {
-			t, err := bed.Spent(s.pid)
-			if err != nil {
-				return 0, err
-			}
-			all += t
-		}
-		return all, nil
-	}
-	before, err := spent()
+// costing measures what a question of a load costs all sides together.
+func (all sides) costing(run func() *load.Result) (figure.Sample, error) {
+	before, err := all.spent()
 	if err != nil {
 		return figure.Sample{}, err
 	}
-	r := load.Closed(ctx, workers, d, func(ctx context.Context, w, n int) error {
-		return sides[w%len(sides)].ask(ctx, w+n*workers)
-	})
+	r := run()
 	s, err := figure.Throughput(r)
 	if err != nil {
 		return s, err
 	}
-	after, err := spent()
+	after, err := all.spent()
 	s.Values[figure.CPU] = float64(after-before) / float64(time.Millisecond) / float64(r.Done())
 	return s, err
+}
+
+// spent is the time that all of them have had of the cores.
+func (all sides) spent() (sum time.Duration, err error) {
+	for _, s := range all {
+		t, err := bed.Spent(s.pid)
+		if err != nil {
+			return 0, err
+		}
+		sum += t
+	}
+	return sum, nil
 }
 
 // spent tells what a question costs the two servers.

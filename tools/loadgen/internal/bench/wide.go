@@ -9,10 +9,12 @@ import (
 	"github.com/sandbar-io/sandbar/tools/devstack/stack"
 	"github.com/sandbar-io/sandbar/tools/loadgen/internal/bed"
 	"github.com/sandbar-io/sandbar/tools/loadgen/internal/figure"
+	"github.com/sandbar-io/sandbar/tools/loadgen/internal/load"
 )
 
-// wideWorkers keep the most of them busy.
-const wideWorkers = 32
+// wideRate is what each of them is asked, a second: little enough that the most of them
+// leave the machine's cores idle at times.
+const wideRate = 400
 
 var wideSteps = []int{1, 2, 4}
 
@@ -20,7 +22,7 @@ var wideSteps = []int{1, 2, 4}
 // machine no rate can, as all share its cores.
 var wide = Benchmark{
 	Name:  "wide",
-	What:  fmt.Sprintf("what a read costs with %v gateways, a request with %v routers, all of them busy: time of a core", wideSteps, wideSteps),
+	What:  fmt.Sprintf("what a read costs with %v gateways, a request with %v routers, each of which is asked %d a second: time of a core", wideSteps, wideSteps, wideRate),
 	Limit: "the same with one, in the same round",
 	Run: func(ctx context.Context, e *Env) ([]figure.Case, error) {
 		up, err := e.Limit(ctx, "upstream")
@@ -61,11 +63,11 @@ var wide = Benchmark{
 				return way{client: b.HTTP, url: b.Stack.Of("router")[of].URL, host: bed.Host(all[0].URL)}.get("/small")
 			}},
 		} {
-			sides, err := eachOf(ctx, b, kind.name, kind.ask)
+			them, err := eachOf(ctx, b, kind.name, kind.ask)
 			if err != nil {
 				return cases, err
 			}
-			more, err := widening(ctx, e, kind.name, sides)
+			more, err := widening(ctx, e, kind.name, them)
 			if err != nil {
 				return cases, err
 			}
@@ -76,10 +78,10 @@ var wide = Benchmark{
 }
 
 // eachOf are all processes of a kind, each of them ready to be asked.
-func eachOf(ctx context.Context, b *bed.Bed, kind string, ask func(of int) func(context.Context, int) error) ([]side, error) {
+func eachOf(ctx context.Context, b *bed.Bed, kind string, ask func(of int) func(context.Context, int) error) (sides, error) {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	var out []side
+	var out sides
 	for i, svc := range b.Stack.Of(kind) {
 		pid, err := b.Stack.Pid(svc.Name)
 		if err != nil {
@@ -95,7 +97,7 @@ func eachOf(ctx context.Context, b *bed.Bed, kind string, ask func(of int) func(
 }
 
 // widening compares some of them with one. A first round does not count.
-func widening(ctx context.Context, e *Env, kind string, sides []side) ([]figure.Case, error) {
+func widening(ctx context.Context, e *Env, kind string, all sides) ([]figure.Case, error) {
 	cases := make([]figure.Case, 0, len(wideSteps)-1)
 	for _, n := range wideSteps[1:] {
 		cases = append(cases, figure.Case{
@@ -105,7 +107,9 @@ func widening(ctx context.Context, e *Env, kind string, sides []side) ([]figure.
 	for round := range e.Rounds + 1 {
 		var one figure.Sample
 		for i, n := range wideSteps {
-			s, err := costOf(ctx, sides[:n], wideWorkers, e.Duration)
+			s, err := all[:n].costing(func() *load.Result {
+				return load.Open(ctx, float64(n*wideRate), e.Duration, func(ctx context.Context, i int) error { return all[i%n].ask(ctx, i) })
+			})
 			if err != nil {
 				return nil, err
 			}
