@@ -122,6 +122,7 @@ func TestAFollowerThatIsHeldUpIsNotFlooded(t *testing.T) {
 		t.Error("it confirms what it has not taken in")
 	}
 	release()
+	until(t, "the last view", func() bool { return f.Memory().Session(tenant, fmt.Sprint("s", sandboxes-1)) != nil })
 	confirmed(t, f)
 	for i := range sandboxes {
 		if f.Memory().Session(tenant, fmt.Sprint("s", i)) == nil {

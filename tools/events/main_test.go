@@ -44,10 +44,20 @@ func operator(t *testing.T, url string) jetstream.JetStream {
 	return js
 }
 
+// makeStream tries again for a while: a server that has just deleted the stream may
+// still write the state of a consumer where the new one is to be.
 func makeStream(t *testing.T, js jetstream.JetStream) {
 	t.Helper()
-	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "SANDBOX_EVENTS", Subjects: []string{"sandbar.event.v1.>"}}); err != nil {
-		t.Fatal(err)
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(10 * time.Second); ; <-tick.C {
+		_, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "SANDBOX_EVENTS", Subjects: []string{"sandbar.event.v1.>"}})
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -31,15 +31,14 @@ func onAPIServer(module, pkg string, tests ...string) catch {
 	return catch{module: module, pkg: pkg, layer: "apiserver", tests: tests}
 }
 
-// byChance is a bug that the three minutes of random faults of `make test` find, by
-// a promise that is broken then, as tools/robustness names it.
+// byChance is a bug that three minutes of random faults find, by a promise that is
+// broken then, as tools/robustness names it.
 func byChance(broken ...string) catch {
 	return catch{module: "tools", pkg: "robustness", layer: "random", tests: []string{"TestRandomFaults"}, broken: broken}
 }
 
 // Promises.
 const (
-	onePod    = "one pod per session"
 	answered  = "what meets no fault is answered"
 	exists    = "what was acknowledged exists until it is stopped"
 	visible   = "an acknowledged change is visible"

@@ -19,8 +19,9 @@ import (
 	"github.com/sandbar-io/sandbar/tools/internal/overlay"
 )
 
-// grace is for tests that are told to end.
-const grace = 30 * time.Second
+// grace is for tests that are told to end: random faults heal the last one and take
+// their processes down.
+const grace = 90 * time.Second
 
 // runner runs bugs.
 type runner struct {
@@ -134,7 +135,6 @@ func (r *runner) test(ctx context.Context, c catch, overlay string) (outcome, er
 	}
 	cmd := exec.CommandContext(ctx, "go", append(args, "./"+c.pkg)...)
 	cmd.Dir, cmd.Env = filepath.Join(r.root, c.module), slices.Concat(os.Environ(), r.env, on.env)
-	// Tests that run processes take them down when they are told to end.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
 	cmd.WaitDelay = grace

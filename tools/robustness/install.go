@@ -2,6 +2,7 @@ package robustness
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/http"
@@ -123,7 +124,8 @@ func (in *installation) options(o Options, state *cluster.State) (stack.Options,
 		in.proxies[name] = p
 		own[name] = []string{"NATS_URL=nats://" + p.Address()}
 	}
-	name := fmt.Sprintf("robust-%d", o.Seed)
+	// No two runs have the same namespaces: one that was killed leaves its own.
+	name := fmt.Sprintf("robust-%d-%s", o.Seed, strings.ToLower(rand.Text()[:8]))
 	return stack.Options{
 		Dir: stackDir(o), Repo: o.Repo, Cluster: state, Failpoints: true,
 		SystemNamespace: name + "-system", SandboxNamespace: name + "-sandboxes",

@@ -47,7 +47,7 @@ type world struct {
 // Run makes an installation, runs traffic and faults against it, ends it, and
 // judges what was recorded. A violation is no error: the report has it.
 func Run(ctx context.Context, o Options) (found *report.Report, err error) {
-	if left, err := stack.Load(stackDir(o)); err == nil { // a run before was killed
+	if left, err := stack.Load(stackDir(o)); err == nil { // of a run that was killed
 		if err := left.Stop(); err != nil {
 			return nil, err
 		}

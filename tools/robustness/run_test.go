@@ -4,6 +4,7 @@ package robustness_test
 
 import (
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"testing"
@@ -45,7 +46,9 @@ func TestRandomFaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := filepath.Join(repo, ".sandbar", "robustness", "seed-"+strconv.FormatUint(seed, 10))
-	found, err := robustness.Run(t.Context(), robustness.Options{
+	ctx, stop := signal.NotifyContext(t.Context(), os.Interrupt) // it heals and takes down what it made
+	defer stop()
+	found, err := robustness.Run(ctx, robustness.Options{
 		Repo: repo, Cluster: cluster, Dir: dir, Seed: seed, Duration: duration, Log: t.Logf,
 	})
 	if err != nil {

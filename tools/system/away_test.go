@@ -90,6 +90,7 @@ func TestKubernetesDies(t *testing.T) {
 			if err := again(); err != nil {
 				t.Errorf("%s stays away: %v", program, err)
 			}
+			waitKubernetes(t) // others need it
 		})
 		waitFor(t, "changes are not accepted", func(context.Context) (string, bool) {
 			return "all are accepted", load.notAccepted() > before
@@ -101,11 +102,24 @@ func TestKubernetesDies(t *testing.T) {
 		load.waitAnswers(t, 5)
 		t.Logf("%s: changes were answered again %s after it was started", program, time.Since(back).Round(10*time.Millisecond))
 		r.waitLeader(t)
+		waitNode(t, corev1.ConditionTrue)
 		load.end(t)
 		t.Logf("%s: %d changes accepted, %d refused, %d of unknown outcome", program, load.accepted, load.refused, load.unknown)
 		if answers, unavailable := readers.end(t); unavailable > 0 {
 			t.Errorf("%s: %d of %d reads were 503", program, unavailable, answers)
 		}
+	}
+}
+
+// waitKubernetes waits until the API server serves, at a test's end too.
+func waitKubernetes(t *testing.T) {
+	t.Helper()
+	err := client.Poll(context.WithoutCancel(t.Context()), pollEvery, waitLimit, func(ctx context.Context) (string, bool) {
+		_, err := bed.kube.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+		return fmt.Sprint(err), err == nil
+	})
+	if err != nil {
+		t.Errorf("the API server does not serve: %v", err)
 	}
 }
 
