@@ -46,7 +46,9 @@ func connectEntrances() error {
 			if e.http1, err = c.HTTP(suite.BaseDomain, true); err != nil {
 				return fmt.Errorf("%s: %w", name, err)
 			}
-			e.apis = []client.API{client.NewAPI(e.http, c.APIURL, c.APIKey)}
+			asks := *e.http // of agents only what a controller answers is of interest
+			asks.Transport = client.Patient{Next: asks.Transport, Again: &askedAgain}
+			e.apis = []client.API{client.NewAPI(&asks, c.APIURL, c.APIKey)}
 		}
 		e.running = sync.OnceValues(e.startShared)
 		entrances = append(entrances, e)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"sync/atomic"
 	"testing"
 
 	"k8s.io/client-go/kubernetes"
@@ -24,6 +25,9 @@ var suite struct {
 	path *http.Client          // those of the path mode installation
 	kube *kubernetes.Clientset // the admin's
 }
+
+// askedAgain is how often an answer could not be confirmed.
+var askedAgain atomic.Int64
 
 func TestMain(m *testing.M) {
 	flag.Parse()
@@ -57,9 +61,9 @@ func connect() (err error) {
 		if suite.path, err = client.NewHTTP(suite.BaseDomain, suite.Path.RouterURL); err != nil {
 			return err
 		}
-		suite.path.Transport = patient{suite.path.Transport}
+		suite.path.Transport = client.Patient{Next: suite.path.Transport, Again: &askedAgain}
 	}
-	suite.http.Transport = patient{suite.http.Transport}
+	suite.http.Transport = client.Patient{Next: suite.http.Transport, Again: &askedAgain}
 	if err := connectEntrances(); err != nil {
 		return err
 	}

@@ -72,8 +72,11 @@ func TestCheck07NoReadyBeforeRoute(t *testing.T) {
 	byEachWay(t, noReadyBeforeRoute)
 }
 
+// notReadyFor is longer than a busy kubelet takes to tell that a container runs.
+const notReadyFor = 8 * time.Second
+
 func noReadyBeforeRoute(t *testing.T, e entrance) {
-	started := start(t, e.api(), startBody(t, "v1a", newSession(), readyAfter(2*time.Second)))
+	started := start(t, e.api(), startBody(t, "v1a", newSession(), readyAfter(notReadyFor)))
 	sawRunningPod := false
 	waitFor(t, readyLimit, "the sandbox is ready", func(ctx context.Context) (string, bool) {
 		// The way in first: it must not be behind what the API says afterwards.
@@ -96,6 +99,6 @@ func noReadyBeforeRoute(t *testing.T, e entrance) {
 		return fmt.Sprintf("%+v", r), r.Status == "running"
 	})
 	if !sawRunningPod {
-		t.Error("2 s of a container that ran and was not ready were never shown as starting and running")
+		t.Errorf("%s of a container that ran and was not ready were never shown as starting and running", notReadyFor)
 	}
 }

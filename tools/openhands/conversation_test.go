@@ -67,7 +67,7 @@ func converse(t *testing.T, config map[string]any, number int, stream bool) {
 	t.Helper()
 	n, config := strconv.Itoa(number), maps.Clone(config)
 	maps.Copy(config, map[string]any{"session_id": newSession(t), "n": number, "stream": stream})
-	told := drive(t, "sdk", "conversation.py", config, overAPause)
+	told := drive(t, "sdk", "conversation.py", config)
 	told.want(t, facts{"file": "squares: " + llm.Sum(n), "kept": true})
 	for name, answer := range map[string]string{
 		"first":  "The squares below " + n + " sum up to " + llm.Sum(n) + ".",
@@ -146,7 +146,7 @@ func TestPausedInTheMiddleOfARun(t *testing.T) {
 		}
 	}
 	maps.Copy(config, map[string]any{"session_id": newSession(t), "n": 29})
-	told := drive(t, "sdk", "interrupted.py", config, overAPause)
+	told := drive(t, "sdk", "interrupted.py", config)
 	told.want(t, facts{"while_running": "running", "kept": true})
 	first, _ := told["first"].(map[string]any)
 	facts(first).want(t, facts{"status": "finished", "answer": "The squares below 29 sum up to " + llm.Sum("29") + "."})

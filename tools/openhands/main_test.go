@@ -65,6 +65,7 @@ func connect() (err error) {
 	if bed.http, err = client.NewHTTP(bed.env["BASE_DOMAIN"], bed.env["ROUTER_URL"]); err != nil {
 		return err
 	}
+	bed.http.Transport = client.Patient{Next: bed.http.Transport}
 	config, err := clientcmd.BuildConfigFromFlags("", bed.env["KUBECONFIG"])
 	if err != nil {
 		return fmt.Errorf("KUBECONFIG: %w", err)

@@ -31,13 +31,8 @@ const away = time.Minute
 
 // patient are tolerations as Kubernetes' own defaults have them; this cluster's
 // take pods off a lost node after 5 s.
-const (
-	patience = `{"key":"node.kubernetes.io/not-ready","operator":"Exists","effect":"NoExecute","tolerationSeconds":300},` +
-		`{"key":"node.kubernetes.io/unreachable","operator":"Exists","effect":"NoExecute","tolerationSeconds":300}`
-	patient = `TOLERATIONS=[` + patience + `]`
-	// patientOnSimulated are those, and that for simulated nodes.
-	patientOnSimulated = `TOLERATIONS=[{"key":"sandbar.io/simulated","operator":"Exists","effect":"NoSchedule"},` + patience + `]`
-)
+const patient = `TOLERATIONS=[{"key":"node.kubernetes.io/not-ready","operator":"Exists","effect":"NoExecute","tolerationSeconds":300},` +
+	`{"key":"node.kubernetes.io/unreachable","operator":"Exists","effect":"NoExecute","tolerationSeconds":300}]`
 
 // TestCheck40APIServerAway: while the API server says nothing, everything is
 // shown as it was; what changes is refused in words; afterwards all goes on.
@@ -74,7 +69,7 @@ func TestCheck40APIServerAway(t *testing.T) {
 // stopped is gone, and whoever reads notices nothing. Not parallel: all tests have
 // one API server.
 func TestKubernetesDies(t *testing.T) {
-	r := newRig(t, "apidies", stack.Options{Gateways: 2, Provisioners: 2, Watchers: 2, Settings: []string{noPurge, patientOnSimulated}})
+	r := newRig(t, "apidies", stack.Options{Gateways: 2, Provisioners: 2, Watchers: 2, Settings: []string{noPurge}})
 	live := map[string]string{"runs": r.running(t, "runs").Status, "sleeps": r.paused(t, "sleeps").Status}
 	for _, program := range []string{"kube-apiserver", "etcd"} {
 		load := r.startAndStop(t, program)
@@ -99,6 +94,7 @@ func TestKubernetesDies(t *testing.T) {
 			t.Fatal(err)
 		}
 		back := time.Now()
+		r.waitWhole(t)
 		load.waitAnswers(t, 5)
 		t.Logf("%s: changes were answered again %s after it was started", program, time.Since(back).Round(10*time.Millisecond))
 		r.waitLeader(t)
@@ -109,6 +105,27 @@ func TestKubernetesDies(t *testing.T) {
 			t.Errorf("%s: %d of %d reads were 503", program, unavailable, answers)
 		}
 	}
+}
+
+// waitWhole waits until a sandbox can be led through its life again. An API server
+// serves before it knows who may do what, and what watches it comes back to it after
+// half a minute and more.
+func (r *rig) waitWhole(t *testing.T) {
+	t.Helper()
+	session := "whole-" + nonce()
+	var rt client.Runtime
+	err := client.Poll(t.Context(), time.Second, 3*waitLimit, func(ctx context.Context) (string, bool) {
+		var err error
+		rt, err = r.api(0).Start(ctx, body(t, session))
+		return fmt.Sprintf("%+v, %v", rt, err), err == nil && rt.Status == "running"
+	})
+	if err != nil {
+		t.Fatalf("no sandbox runs: %v", err)
+	}
+	if err := r.api(0).Stop(t.Context(), rt.RuntimeID); err != nil {
+		t.Fatal(err)
+	}
+	r.waitHas(t, rt.RuntimeID)
 }
 
 // waitKubernetes waits until the API server serves, at a test's end too.

@@ -108,10 +108,7 @@ func (r *rig) provoke(t *testing.T, value, wrongKey string, rt client.Runtime) s
 		{api, post("/pause", client.ByID(value))},
 		{api, post("/resume", client.ByID("aaaaaaaaaaaaaaaa"))},
 	} {
-		answer, err := c.to.Do(t.Context(), c.request)
-		if err != nil {
-			t.Fatal(err)
-		}
+		answer := confirmed(t, c.to.Caller, c.request)
 		if answer.Status < 400 || answer.Status > 499 {
 			t.Errorf("want a 4xx: %s", answer)
 		}
@@ -180,13 +177,10 @@ func (r *rig) provokeRouter(t *testing.T, value string, rt client.Runtime) strin
 		to     client.Agent
 		status int
 	}{{agent, http.StatusServiceUnavailable}, {unknown, http.StatusNotFound}} {
-		answer, err := c.to.Do(t.Context(), client.Request{
+		answer := confirmed(t, c.to.Caller, client.Request{
 			Method: http.MethodPost, Path: "/api/x?tkn=" + rt.SessionAPIKey + "&value=" + value,
 			Body: map[string]string{"value": value}, Header: http.Header{"X-Api-Key": {r.Secrets.APIKey}},
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
 		if answer.Status != c.status {
 			t.Errorf("want %d: %s", c.status, answer)
 		}

@@ -93,9 +93,20 @@ func (r *rig) allReady(t *testing.T) {
 func (r *rig) lists(t *testing.T, want int) {
 	t.Helper()
 	for _, api := range r.apis() {
-		listed, err := api.List(t.Context())
-		if err != nil || len(listed) != want {
-			t.Errorf("%s lists %d, want %d (%v)", api.Base, len(listed), want, err)
-		}
+		waitFor(t, "a list of "+api.Base+" that is confirmed", func(ctx context.Context) (string, bool) {
+			answer, err := api.Do(ctx, client.Request{Path: "/list"})
+			if err != nil || !answer.OK() {
+				t.Fatal(answer, err)
+			}
+			age := answer.Header.Get("Sandbar-View-Age")
+			if age != "" {
+				return "it is of " + age + " ms ago", false
+			}
+			listed, err := client.DecodeList(answer.Body)
+			if err != nil || len(listed) != want {
+				t.Errorf("%s lists %d, want %d (%v)", api.Base, len(listed), want, err)
+			}
+			return "", true
+		})
 	}
 }

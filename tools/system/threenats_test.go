@@ -89,6 +89,26 @@ func clusterOf(ctx context.Context, js jetstream.JetStream, stream string) (*jet
 	return nil, fmt.Errorf("%s is not replicated", stream)
 }
 
+// waitLed waits until every stream has a leader, and the queue of commands has one that
+// hands them out: each of them elects its own.
+func (r *three) waitLed(t *testing.T) {
+	t.Helper()
+	for stream := range streams {
+		r.leader(t, stream)
+	}
+	js := r.bus(t, "provisioner")
+	waitFor(t, "the commands are handed out", func(ctx context.Context) (string, bool) {
+		ctx, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		c, err := js.Consumer(ctx, contract.CommandStream, contract.CommandConsumer)
+		if err != nil {
+			return err.Error(), false
+		}
+		led := c.CachedInfo().Cluster
+		return fmt.Sprintf("%+v", led), led != nil && led.Leader != ""
+	})
+}
+
 // leader is the server that leads a stream.
 func (r *three) leader(t *testing.T, stream string) (name string) {
 	t.Helper()
@@ -141,10 +161,11 @@ func TestThreeNATS(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			load := r.startAndStop(t, nonce())
-			load.waitAnswers(t, 10)
+			load.waitAnswers(t, 40)
 			load.measure(t)
 			began := time.Now()
 			c.fault(t)
+			r.waitLed(t)
 			over := time.Now()
 			load.waitAnswers(t, 20)
 			load.calm(t, over, c.limit)

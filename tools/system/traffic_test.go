@@ -124,11 +124,15 @@ func wholeTime(ctx context.Context, api client.API, session, image string) (id s
 	return id, api.Stop(ctx, id)
 }
 
-// reaches waits until a session has a status; any refusal on the way is an error.
+// reaches waits until a session has a status; any refusal on the way is an error. Only
+// a gateway that the start did not go through may not be able to tell for a moment.
 func reaches(ctx context.Context, api client.API, session, status string) error {
 	var failed error
 	poll := client.Poll(ctx, 100*time.Millisecond, waitLimit, func(ctx context.Context) (string, bool) {
 		rt, err := api.Session(ctx, session)
+		if client.Unconfirmed(err) {
+			return err.Error(), false
+		}
 		failed = err
 		return fmt.Sprintf("%+v", rt), err != nil || rt.Status == status && (status != "running" || rt.PodStatus == "ready")
 	})

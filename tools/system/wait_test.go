@@ -74,6 +74,19 @@ func waitEnded(t *testing.T, api client.API, session string) {
 	}
 }
 
+// confirmed is an answer, once what it hangs on can be confirmed.
+func confirmed(t *testing.T, to client.Caller, request client.Request) (answer client.Answer) {
+	t.Helper()
+	h := *to.HTTP
+	h.Transport = client.Patient{Next: h.Transport}
+	to.HTTP = &h
+	answer, err := to.Do(t.Context(), request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer
+}
+
 // known is what a gateway answers of a session, once it can: of what its memory lacks it
 // says 503 where the bucket does not confirm that within 250 ms, as while all is written
 // again.

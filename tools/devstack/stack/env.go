@@ -94,7 +94,11 @@ func Placement(real bool) []string {
 	}
 	return []string{
 		"NODE_SELECTOR=sandbar.io/node=simulated",
-		`TOLERATIONS=[{"key":"sandbar.io/simulated","operator":"Exists","effect":"NoSchedule"}]`,
+		// And, as by Kubernetes' own defaults, a lost node for a while: on a busy machine
+		// simulated nodes are late.
+		`TOLERATIONS=[{"key":"sandbar.io/simulated","operator":"Exists","effect":"NoSchedule"},` +
+			`{"key":"node.kubernetes.io/not-ready","operator":"Exists","effect":"NoExecute","tolerationSeconds":300},` +
+			`{"key":"node.kubernetes.io/unreachable","operator":"Exists","effect":"NoExecute","tolerationSeconds":300}]`,
 		"STORAGE_CLASS=sandbar-simulated",
 	}
 }
