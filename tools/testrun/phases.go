@@ -93,7 +93,7 @@ func phases() []phase.Phase {
 			// most of the time, for a sandbox or a clock.
 			Tests: []phase.Tests{
 				{Module: "tools", Packages: []string{"./conformance/..."}, Tags: "system", Flags: []string{"-count=1", "-p=1", "-parallel=3"}, Timeout: 30 * time.Minute},
-				{Module: "tools", Packages: []string{"./system/...", "./deploytest/...", "./loadgen/..."}, Tags: "system", Flags: []string{"-count=1", "-p=1"}, Timeout: 30 * time.Minute},
+				{Module: "tools", Packages: []string{"./system/...", "./deploytest/...", "./loadgen/..."}, Tags: "system", Flags: []string{"-count=1", "-p=1"}, Timeout: 40 * time.Minute},
 			},
 		},
 		{
