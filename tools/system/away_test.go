@@ -29,10 +29,8 @@ import (
 // calls a node lost (16 s).
 const away = time.Minute
 
-// patient are tolerations as Kubernetes' own defaults have them; this cluster's
-// take pods off a lost node after 5 s.
-const patient = `TOLERATIONS=[{"key":"node.kubernetes.io/not-ready","operator":"Exists","effect":"NoExecute","tolerationSeconds":300},` +
-	`{"key":"node.kubernetes.io/unreachable","operator":"Exists","effect":"NoExecute","tolerationSeconds":300}]`
+// patient is for what is not to leave a lost node.
+const patient = `TOLERATIONS=[` + stack.OutlastLostNodes + `]`
 
 // TestCheck40APIServerAway: while the API server says nothing, everything is
 // shown as it was; what changes is refused in words; afterwards all goes on.

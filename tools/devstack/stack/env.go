@@ -87,6 +87,12 @@ func HashAPIKey(key string) string {
 	return hex.EncodeToString(sum[:])
 }
 
+// OutlastLostNodes are tolerations, parts of a JSON list, as Kubernetes' own defaults
+// have them: a lost node is waited for. The development cluster's take pods off it
+// after 5 s.
+const OutlastLostNodes = `{"key":"node.kubernetes.io/not-ready","operator":"Exists","effect":"NoExecute","tolerationSeconds":300},` +
+	`{"key":"node.kubernetes.io/unreachable","operator":"Exists","effect":"NoExecute","tolerationSeconds":300}`
+
 // Placement are the settings that put sandboxes on real or on simulated nodes.
 func Placement(real bool) []string {
 	if real {
@@ -94,11 +100,8 @@ func Placement(real bool) []string {
 	}
 	return []string{
 		"NODE_SELECTOR=sandbar.io/node=simulated",
-		// And, as by Kubernetes' own defaults, a lost node for a while: on a busy machine
-		// simulated nodes are late.
-		`TOLERATIONS=[{"key":"sandbar.io/simulated","operator":"Exists","effect":"NoSchedule"},` +
-			`{"key":"node.kubernetes.io/not-ready","operator":"Exists","effect":"NoExecute","tolerationSeconds":300},` +
-			`{"key":"node.kubernetes.io/unreachable","operator":"Exists","effect":"NoExecute","tolerationSeconds":300}]`,
+		// On a busy machine simulated nodes are late.
+		`TOLERATIONS=[{"key":"sandbar.io/simulated","operator":"Exists","effect":"NoSchedule"},` + OutlastLostNodes + `]`,
 		"STORAGE_CLASS=sandbar-simulated",
 	}
 }

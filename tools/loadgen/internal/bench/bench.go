@@ -82,6 +82,7 @@ type side struct {
 	ask func(context.Context, int) error
 }
 
+// sides are several that share what is asked.
 type sides []side
 
 // both measures the rate of so many workers with what it costs the server, and then

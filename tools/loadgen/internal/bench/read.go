@@ -53,7 +53,7 @@ var read = Benchmark{
 				return "/sessions/batch?ids=" + strings.Join(ids, ",")
 			}},
 		} {
-			ours, err := gateway(b, c.path)
+			ours, err := gateway(b, 0, c.path)
 			if err != nil {
 				return cases, err
 			}
@@ -82,11 +82,11 @@ var read = Benchmark{
 	},
 }
 
-// gateway asks the first gateway.
-func gateway(b *bed.Bed, path func(n int) string) (side, error) {
-	pid, err := b.Stack.Pid("gateway-0")
+// gateway asks one of the gateways.
+func gateway(b *bed.Bed, which int, path func(n int) string) (side, error) {
+	pid, err := b.Stack.Pid(b.Stack.Of("gateway")[which].Name)
 	return side{pid, func(ctx context.Context, n int) error {
-		_, err := b.Get(ctx, b.Gateway(0)+path(n))
+		_, err := b.Get(ctx, b.Gateway(which)+path(n))
 		return err
 	}}, err
 }
@@ -146,7 +146,7 @@ var list = Benchmark{
 		if err != nil {
 			return nil, err
 		}
-		ours, err := gateway(b, func(int) string { return "/list" })
+		ours, err := gateway(b, 0, func(int) string { return "/list" })
 		if err != nil {
 			return nil, err
 		}

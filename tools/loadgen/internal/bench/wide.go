@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/url"
-	"time"
 
 	"github.com/sandbar-io/sandbar/tools/devstack/stack"
 	"github.com/sandbar-io/sandbar/tools/loadgen/internal/bed"
@@ -48,52 +47,29 @@ var wide = Benchmark{
 		if err != nil {
 			return nil, err
 		}
-		var cases []figure.Case
-		for _, kind := range []struct {
-			name string
-			ask  func(of int) func(context.Context, int) error
-		}{
-			{"gateway", func(of int) func(context.Context, int) error {
-				return func(ctx context.Context, n int) error {
-					_, err := b.Get(ctx, b.Gateway(of)+"/sessions/"+all[n%len(all)].SessionID)
-					return err
-				}
-			}},
-			{"router", func(of int) func(context.Context, int) error {
-				return way{client: b.HTTP, url: b.Stack.Of("router")[of].URL, host: bed.Host(all[0].URL)}.get("/small")
-			}},
-		} {
-			them, err := eachOf(ctx, b, kind.name, kind.ask)
+		var gateways, routers sides
+		for i := range most {
+			g, err := gateway(b, i, func(n int) string { return "/sessions/" + all[n%len(all)].SessionID })
 			if err != nil {
-				return cases, err
+				return nil, err
 			}
-			more, err := widening(ctx, e, kind.name, them)
-			if err != nil {
-				return cases, err
+			svc := b.Stack.Of("router")[i]
+			r := way{client: b.HTTP, url: svc.URL, host: bed.Host(all[0].URL)}
+			if r.pid, err = b.Stack.Pid(svc.Name); err != nil {
+				return nil, err
 			}
-			cases = append(cases, more...)
+			if err := r.until(ctx); err != nil {
+				return nil, err
+			}
+			gateways, routers = append(gateways, g), append(routers, side{r.pid, r.get("/small")})
 		}
-		return cases, nil
-	},
-}
-
-// eachOf are all processes of a kind, each of them ready to be asked.
-func eachOf(ctx context.Context, b *bed.Bed, kind string, ask func(of int) func(context.Context, int) error) (sides, error) {
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
-	defer cancel()
-	var out sides
-	for i, svc := range b.Stack.Of(kind) {
-		pid, err := b.Stack.Pid(svc.Name)
+		cases, err := widening(ctx, e, "gateway", gateways)
 		if err != nil {
-			return nil, err
+			return cases, err
 		}
-		s := side{pid, ask(i)}
-		if err := bed.Until(ctx, func() error { return s.ask(ctx, 0) }); err != nil {
-			return nil, err
-		}
-		out = append(out, s)
-	}
-	return out, nil
+		more, err := widening(ctx, e, "router", routers)
+		return append(cases, more...), err
+	},
 }
 
 // widening compares some of them with one that is asked as much as all of them. A first

@@ -104,11 +104,10 @@ const (
 // answered: of what is asked while nothing is broken hardly anything ends unknown. A
 // service that does nothing at all breaks no other promise.
 func answered(h *history.History) (out []Violation) {
-	calm := newCalm(h)
 	all, unknown := map[history.Verb]int{}, map[history.Verb][]any{}
 	for i := range h.Ops {
 		o := &h.Ops[i]
-		if calm.meets(o.Invoked, o.Returned) {
+		if h.MetFault(o) {
 			continue
 		}
 		all[o.Verb]++
@@ -188,11 +187,6 @@ func newCalm(h *history.History) *calm {
 	}
 	slices.SortFunc(c.all, func(a, b span) int { return cmp.Compare(a.begin, b.begin) })
 	return c
-}
-
-// meets reports whether a fault was under way in between.
-func (c *calm) meets(begin, end time.Duration) bool {
-	return slices.ContainsFunc(c.faults, func(f span) bool { return f.begin <= end && f.end >= begin })
 }
 
 // settled is when a change of that time is visible everywhere: once VisibleWithin

@@ -2,7 +2,10 @@
 // saw. It is all that the checks look at.
 package history
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Verb is what a client asked for.
 type Verb string
@@ -165,6 +168,11 @@ type End struct {
 type Left struct {
 	Kind string `json:"kind"`
 	Name string `json:"name"`
+}
+
+// MetFault reports whether a fault was under way while a request was.
+func (h *History) MetFault(o *Op) bool {
+	return slices.ContainsFunc(h.Faults, func(f Fault) bool { return f.Begin <= o.Returned && f.Calm >= o.Invoked })
 }
 
 // History is a whole run.

@@ -103,7 +103,7 @@ func answers(v history.Verb, h *history.History) Answers {
 			code = strconv.Itoa(o.HTTP)
 		}
 		a.HTTP[code]++
-		if slices.ContainsFunc(h.Faults, func(f history.Fault) bool { return f.Begin <= o.Returned && f.Calm >= o.Invoked }) {
+		if h.MetFault(&o) {
 			continue
 		}
 		a.Calm++
