@@ -129,6 +129,7 @@ func TestGolden(t *testing.T) {
 			Error: "not done after 5 deliveries", Time: born,
 		}),
 		"heartbeat": body(contract.Heartbeat{Leader: "watcher-0", Time: born, Complete: true, Created: born, Gaps: []sandbox.Gap{{From: born.Add(-time.Hour), To: born}}}),
+		"pace":      body(fullPace()),
 		"claim":     body(contract.Claim{RuntimeID: runtimeID, Generation: 1_772_600_767_089}),
 		"activity":  body(contract.Activity{RuntimeID: runtimeID, Last: born}),
 	} {
@@ -166,7 +167,7 @@ func TestGoldenFilesAreWhole(t *testing.T) {
 	bound := boundCommand()
 	full.RuntimeID, full.Generation, full.RecordUID, full.PodUID = bound.RuntimeID, bound.Generation, bound.RecordUID, bound.PodUID
 	full.Fence, full.Reason = bound.Fence, bound.Reason
-	for _, v := range []any{full, *full.Spec, *full.Spec.Lifecycle, *full.Limits, *view, view.Route, view.Transitions[1]} {
+	for _, v := range []any{full, *full.Spec, *full.Spec.Lifecycle, *full.Limits, *view, view.Route, view.Transitions[1], fullPace()} {
 		rv := reflect.ValueOf(v)
 		for i := range rv.NumField() {
 			if rv.Field(i).IsZero() && rv.Type().Field(i).Name != "Unknown" { // what no golden file can hold

@@ -113,8 +113,28 @@ var readerBugs = []bug{
 	},
 	{
 		"flood-fills-kubernetes", "as many commands go as are allowed, however slow Kubernetes gets by them",
-		change("services/gateway/internal/admission/admission.go", "	case !g.paced || g.running < g.pace.places():\n", "	case g.pace == nil || g.pace != nil:\n"),
+		change("services/gateway/internal/admission/admission.go", "	case !g.paced:\n", "	case g.pace == nil || g.pace != nil:\n"),
 		[]catch{unit(gateway, "internal/admission", "TestFloodWhereKubernetesIsTheLimit", "TestATenantAloneIsNotHeldBack")},
+	},
+	{
+		"gateways-do-not-share", "each gateway has as many places for floods as Kubernetes has for all",
+		change("services/gateway/internal/admission/peers.go", "func (g *Gate) shared() bool { return", "func (g *Gate) shared() bool { return false &&"),
+		[]catch{unit(gateway, "internal/admission", "TestGatewaysTakeTurns")},
+	},
+	{
+		"each-gateway-its-number", "each gateway finds out for itself how many places there are",
+		change("services/gateway/internal/admission/peers.go", "	if g.pace.follows = places > 0; g.pace.follows {", "	if g.pace.follows = places < 0; g.pace.follows {"),
+		[]catch{unit(gateway, "internal/admission", "TestOneFindsOutForAll")},
+	},
+	{
+		"others-tenants-unheard", "a flood goes on as if alone though another gateway has another tenant",
+		change("services/gateway/internal/admission/peers.go", "	g.called(told.Tenant)\n", ""),
+		[]catch{unit(gateway, "internal/admission", "TestATenantOfAnotherGateway")},
+	},
+	{
+		"gone-gateway-believed", "what a gateway told holds the others for ever, though it is gone",
+		change("services/gateway/internal/admission/peers.go", "time.Since(p.at) < believed }", "!p.at.IsZero() }"),
+		[]catch{unit(gateway, "internal/admission", "TestNoGatewayHoldsTheOthers")},
 	},
 	{
 		"burst-is-held", "what a gateway lets wait for the pace waits until it is refused, though it is a burst",

@@ -26,6 +26,7 @@ var publishRules = []rule{
 	{"sandbar.command.v1.start.default", nobody},
 	{"sandbar.command.v2.start.default.x", nobody},
 	{contract.ReplySubject("gateway1", "id"), "provisioner"},
+	{contract.PaceSubject, "gateway"},
 	{contract.EventSubject(tenant, runtimeID, "ready"), "watcher"},
 	{contract.DeadLetterSubject(sandbox.Start, tenant, record), "provisioner"},
 
@@ -116,6 +117,7 @@ func apiRules() []rule {
 func subscribeRules() []rule {
 	out := []rule{
 		{"sandbar.reply.v1.gateway1.*", "gateway"},
+		{contract.PaceSubject, "gateway"},
 		{contract.AllReplies, nobody}, // wider than any one gateway needs
 		{contract.AllCommands, nobody}, {contract.AllEvents, nobody}, {contract.AllDeadLetters, nobody},
 		{contract.EventSubject(tenant, runtimeID, "ready"), nobody},

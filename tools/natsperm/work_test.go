@@ -61,6 +61,7 @@ func steps() []step {
 		{"watcher", "watches the activity", watchActivity},
 		{"watcher", "answers a stalled watch of the activity", answerStall(contract.ActivityStream)},
 		{"gateway", "sees provisioners", pingProvisioners},
+		{"gateway", "tells other gateways of its floods", tellGateways},
 		{"gateway", "waits for replies", subscribeReplies},
 		{"gateway", "sends commands", command(sandbox.Start, sandbox.Pause, sandbox.Resume, sandbox.Stop)},
 		{"watcher", "sends commands", command(sandbox.Reconcile, sandbox.Purge, sandbox.Pause, sandbox.Stop)},
@@ -194,6 +195,20 @@ func next(d *day, w jetstream.KeyWatcher) (jetstream.KeyValueEntry, error) {
 	case <-time.After(5 * time.Second):
 		return nil, errors.New("the watch is silent")
 	}
+}
+
+// tellGateways hears what it tells itself: the others are users like it.
+func tellGateways(d *day, c *natsx.Conn) error {
+	sub, err := c.SubscribeSync(contract.PaceSubject)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+	if err := c.Publish(contract.PaceSubject, nil); err != nil {
+		return err
+	}
+	_, err = sub.NextMsgWithContext(d.ctx)
+	return err
 }
 
 func pingProvisioners(d *day, c *natsx.Conn) error {

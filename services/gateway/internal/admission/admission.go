@@ -36,7 +36,9 @@ type Gate struct {
 	mu      sync.Mutex
 	pace    *pace // nil: Total is what there is
 	paced   bool  // so many go as it says, for there are tenants to be fair to
-	last    caller
+	peers   *peers
+	own     caller // the last one through this gateway
+	last    caller // the last one through any
 	other   caller // the last one of another tenant than last
 	running int
 	waiting int
@@ -70,6 +72,7 @@ type Ticket struct {
 	verb   sandbox.Verb
 	place  *list.Element // in the tenant's queue; nil: not in it any more
 	inside bool
+	flood  bool // its tenant floods
 	began  time.Time
 	timer  *time.Timer // looks at the queue when it has waited long enough; nil: it need not
 	went   time.Time
@@ -91,7 +94,7 @@ const (
 
 // New returns a gate.
 func New(l Limits) *Gate {
-	g := &Gate{limits: l, counts: newCounts(), tenants: map[string]*tenant{}}
+	g := &Gate{limits: l, counts: newCounts(), tenants: map[string]*tenant{}, peers: newPeers()}
 	if l.Total > 0 && l.Paced {
 		g.pace = newPace(l.Total)
 	}
@@ -104,6 +107,7 @@ func (g *Gate) Join(name string, v sandbox.Verb) (*Ticket, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.called(name)
+	g.announce()
 	of := g.tenants[name]
 	if of == nil {
 		of = &tenant{name: name}
@@ -151,7 +155,7 @@ func (g *Gate) called(name string) {
 	g.last = caller{name, time.Now()}
 	paced := g.pace != nil && g.other.tenant != "" && time.Since(g.other.at) < sharedFor
 	if paced && !g.paced {
-		g.pace.begin(g.running)
+		g.pace.begin(g.under())
 	}
 	g.paced = paced
 }
@@ -194,7 +198,11 @@ func (g *Gate) free(t *tenant) bool {
 	switch {
 	case g.taken():
 		return false
-	case !g.paced || g.running < g.pace.places():
+	case !g.paced:
+		return true
+	case t.late.floods() && g.shared():
+		return g.next()
+	case g.running < g.pace.places():
 		return true
 	}
 	return t.running == 0 && !g.pace.probe && g.running < 2*g.pace.places()
@@ -241,6 +249,7 @@ func (g *Gate) turn(t *tenant) {
 
 // admit lets in whose turn it is, as long as there is room: one of each tenant.
 func (g *Gate) admit() {
+	g.peers.waits = false
 	for e := g.turns.Front(); e != nil; {
 		t := e.Value.(*tenant)
 		next := t.queue.Front().Value.(*Ticket)
@@ -255,10 +264,13 @@ func (g *Gate) admit() {
 		g.turns.Remove(e)
 		t.turn = nil
 		g.unqueue(next)
-		next.inside, next.went = true, time.Now()
+		next.inside, next.went, next.flood = true, time.Now(), t.late.floods()
 		g.running++
+		if next.flood {
+			g.peers.begin()
+		}
 		if g.paced {
-			g.pace.in(g.running)
+			g.pace.in(g.running, g.under())
 		}
 		t.running++
 		g.turn(t)
@@ -266,6 +278,7 @@ func (g *Gate) admit() {
 		close(next.ready)
 		e = g.turns.Front()
 	}
+	g.say(false)
 }
 
 func (g *Gate) unqueue(t *Ticket) {
@@ -316,13 +329,14 @@ func (t *Ticket) Err() error { return t.err }
 // longer than probeLasts.
 func (g *Gate) ended(t *Ticket) {
 	probed := g.pace.probe
-	g.pace.out(t.verb, time.Since(t.went), t.end, g.running, g.measured())
+	g.follow()
+	g.pace.out(t.verb, time.Since(t.went), t.end, g.under(), g.measured())
 	switch {
 	case !probed && g.pace.probe:
 		time.AfterFunc(probeLasts, func() {
 			g.mu.Lock()
 			defer g.mu.Unlock()
-			if g.pace.giveUp(g.running) {
+			if g.pace.giveUp(g.under()) {
 				time.AfterFunc(patience, g.look)
 			}
 			g.admit()
@@ -355,6 +369,9 @@ func (t *Ticket) leave() {
 	case t.inside:
 		t.inside = false
 		g.running--
+		if t.flood {
+			g.peers.end()
+		}
 		if g.paced {
 			g.ended(t)
 		}

@@ -45,24 +45,24 @@ func (c counts) wait(took time.Duration) { c.seconds.Observe(took.Seconds()) }
 
 // Register adds the gate's metrics.
 func (g *Gate) Register(to prometheus.Registerer) {
-	gauge := func(name, help string, value func() int) prometheus.Collector {
+	gauge := func(name, help string, value func() float64) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 {
 			g.mu.Lock()
 			defer g.mu.Unlock()
-			return float64(value())
+			return value()
 		})
 	}
 	to.MustRegister(g.counts.refused, g.counts.seconds,
-		gauge("sandbar_gateway_commands_in_flight", "Commands that were sent and not answered yet.", func() int { return g.running }),
-		gauge("sandbar_gateway_commands_places", "Commands that may be under way: COMMANDS_IN_FLIGHT, or fewer by COMMANDS_PACED; 0: any number.", func() int {
+		gauge("sandbar_gateway_commands_in_flight", "Commands that were sent and not answered yet.", func() float64 { return float64(g.running) }),
+		gauge("sandbar_gateway_commands_places", "Commands that may be under way: COMMANDS_IN_FLIGHT, or fewer by COMMANDS_PACED, at 1 and below a flood's one at a time of all gateways, for that part of the time; 0: any number.", func() float64 {
 			if !g.paced {
-				return g.limits.Total
+				return float64(g.limits.Total)
 			}
-			return g.pace.places()
+			return g.pace.number()
 		}),
-		gauge("sandbar_gateway_commands_waiting", "Commands that wait for their turn.", func() int { return g.waiting }),
-		gauge("sandbar_gateway_tenants_waiting", "Tenants of which a command waits: one floods, or all do.", func() int {
-			n := 0
+		gauge("sandbar_gateway_commands_waiting", "Commands that wait for their turn.", func() float64 { return float64(g.waiting) }),
+		gauge("sandbar_gateway_tenants_waiting", "Tenants of which a command waits: one floods, or all do.", func() float64 {
+			n := 0.
 			for _, t := range g.tenants {
 				if t.queue.Len() > 0 {
 					n++

@@ -20,6 +20,10 @@ const (
 const (
 	atFirst = 8 // under way, while nothing is known
 
+	// least is what the number never falls below: a flood's command, and then for three times
+	// as long none.
+	least = 1. / 4
+
 	window  = 500 * time.Millisecond // between two decisions, at least
 	enough  = 8                      // commands in a window, at least
 	probing = 4                      // commands in one that measures
@@ -44,14 +48,17 @@ func sameSlot(t time.Time, slot time.Duration) bool {
 // pace says how many commands may be under way before Kubernetes gets slower by
 // it: where it works on fewer at once, each takes longer and none comes earlier,
 // another tenant's neither. So the number rises while a verb's commands take about
-// as long as one alone, and falls where they take longer.
+// as long as one alone, and falls where they take longer. At 1 floods go one at a time of
+// all gateways together, and below it they rest after each.
 //
 // What one takes alone is measured once in a slot, where the number matters, by
 // letting all others wait for a moment.
 type pace struct {
 	most float64 // the number never rises above it
-	now  float64 // the number, 1 at least
+	now  float64 // the number
 	calm bool    // it was never too many: it may double
+
+	follows bool // another gateway finds the number out
 
 	probe  bool      // one at a time, to measure
 	tried  time.Time // when the last probe began
@@ -81,11 +88,22 @@ func newPace(most int) *pace {
 }
 
 // places is how many commands may be under way.
-func (p *pace) places() int {
+func (p *pace) places() int { return max(1, int(p.number())) }
+
+// number is places, and below 1 what part of the time a flood has one under way.
+func (p *pace) number() float64 {
 	if p.probe {
 		return 1
 	}
-	return int(p.now)
+	return p.now
+}
+
+// knows reports whether it was measured what any command takes.
+func (p *pace) knows() bool { return len(p.alone) > 0 }
+
+// rest is for how long floods wait after one of theirs that took so long.
+func (p *pace) rest(took time.Duration) time.Duration {
+	return min(patience, time.Duration((1/min(1, p.number())-1)*float64(took)))
 }
 
 // waits is how long a command has waited since a time, or since the last probe: that all
@@ -97,10 +115,10 @@ func (p *pace) waits(since time.Time) time.Duration {
 	return min(time.Since(since), time.Since(p.probed))
 }
 
-// in notes that a command went, and that so many are under way with it. After a
-// quiet slot the number is what it was at first, if not more.
-func (p *pace) in(running int) {
-	if running == 1 && time.Since(p.began) > slot {
+// in notes that a command went, and that so many are under way with it, of this gateway
+// and in all. After a quiet slot the number is what it was at first, if not more.
+func (p *pace) in(own, running int) {
+	if own == 1 && time.Since(p.began) > slot && !p.follows {
 		p.now, p.calm, p.probe = max(p.now, min(atFirst, p.most)), true, false
 		p.begin(0)
 	}
@@ -164,17 +182,18 @@ func (p *pace) decide(every time.Duration) {
 	switch {
 	case p.probe:
 		p.probe, p.probed = false, time.Now()
+	case p.follows:
 	case !p.reached && (!fresh || slow < hard || p.peak <= 1): // too few to tell
 	case every > 0 && !fresh && !sameSlot(p.tried, every):
 		p.probe, p.tried = true, time.Now()
 	case !measured:
 	case slow > hard:
 		p.calm = false
-		p.now = max(1, min(p.now, float64(p.peak))*max(.5, aim/slow))
+		p.now = max(least, min(p.now, float64(p.peak))*max(.5, aim/slow))
 	case slow < easy && p.calm:
 		p.now = min(p.most, 2*p.now)
 	case slow < easy:
-		p.now = min(p.most, p.now+max(1, p.now/4))
+		p.now = min(p.most, aim*p.now)
 	}
 }
 
@@ -223,7 +242,9 @@ func (p *pace) measure() {
 	}
 }
 
+// median is the lower of the two in the middle: what another gateway's commands were beside
+// took longer.
 func median[T float64 | time.Duration](of []T) T {
 	slices.Sort(of)
-	return of[len(of)/2]
+	return of[(len(of)-1)/2]
 }

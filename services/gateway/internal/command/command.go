@@ -69,11 +69,12 @@ type Sender struct {
 	log     *zap.Logger
 	timing  Timing
 	inbox   *inbox
+	peers   *peers
 	absent  absence
 	silent  silence
 }
 
-// New returns a sender that listens for replies. present says whether there is
+// New returns a sender that listens for replies, and for other gateways'. present says whether there is
 // a provisioner; nothing is sent while there is none. gate says which command
 // goes next.
 func New(conn *natsx.Conn, v Views, sealer *contract.Sealer, present func() bool, gate *admission.Gate, log *zap.Logger, t Timing) (*Sender, error) {
@@ -81,11 +82,19 @@ func New(conn *natsx.Conn, v Views, sealer *contract.Sealer, present func() bool
 	if err != nil {
 		return nil, err
 	}
-	return &Sender{conn: conn, views: v, sealer: sealer, present: present, gate: gate, log: log, timing: t, inbox: in}, nil
+	others, err := meet(conn.Conn, in.name, gate, log)
+	if err != nil {
+		in.close()
+		return nil, err
+	}
+	return &Sender{conn: conn, views: v, sealer: sealer, present: present, gate: gate, log: log, timing: t, inbox: in, peers: others}, nil
 }
 
 // Close stops listening. No command may be under way.
-func (s *Sender) Close() { s.inbox.close() }
+func (s *Sender) Close() {
+	s.inbox.close()
+	s.peers.close()
+}
 
 // Do sends a command and returns the view that answers it. Where another one
 // was accepted in between, a start or resume is sent once more. Id and deadline

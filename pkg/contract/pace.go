@@ -1,0 +1,45 @@
+package contract
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/sandbar-io/sandbar/pkg/sandbox"
+)
+
+// PaceSubject is where gateways tell each other what holds their floods back. Core
+// NATS: what is missed is told again.
+const PaceSubject = "sandbar.pace.v1"
+
+// Pace is what one gateway tells the others of the commands of tenants that flood, see
+// the gateway's internal/admission.
+type Pace struct {
+	Gateway string  `json:"gateway"` // a token of the process
+	Tenant  string  `json:"tenant"`  // that sent the last command through it
+	Waits   bool    `json:"waits"`   // a flood's command waits for the gateways' turn
+	Went    uint64  `json:"went"`    // so many went by now
+	Runs    int     `json:"runs"`    // so many are under way
+	Probes  bool    `json:"probes"`  // it measures what a command takes alone
+	Places  float64 `json:"places"`  // how many of all gateways may be, by what it measured; below 1 for that part of the time; 0: it does not know
+}
+
+// EncodePace is a pace as it stands on the bus.
+func EncodePace(p Pace) ([]byte, error) {
+	b, err := json.Marshal(p)
+	if err != nil {
+		return nil, fmt.Errorf("encode pace: %w", err)
+	}
+	return b, nil
+}
+
+// DecodePace reads one.
+func DecodePace(body []byte) (Pace, error) {
+	var p Pace
+	if err := json.Unmarshal(body, &p); err != nil {
+		return Pace{}, fmt.Errorf("decode pace: %w", err)
+	}
+	if !validToken(p.Gateway) || !sandbox.ValidTenant(p.Tenant) || p.Runs < 0 || p.Places < 0 {
+		return Pace{}, fmt.Errorf("the pace of gateway %.64q, tenant %.64q, %d under way of %v, is none", p.Gateway, p.Tenant, p.Runs, p.Places)
+	}
+	return p, nil
+}

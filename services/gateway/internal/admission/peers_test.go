@@ -1,0 +1,167 @@
+package admission_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sandbar-io/sandbar/pkg/contract"
+	"github.com/sandbar-io/sandbar/services/gateway/internal/admission"
+)
+
+const (
+	known    = 30 * time.Second // until a flood is one, and there are as many places as there are going to be
+	oneByOne = 1                // Kubernetes works on one command at a time
+)
+
+// Where Kubernetes works on one command at a time, one of the floods of all gateways goes,
+// each gateway's in its turn, and now and then a second one to see whether there is room.
+func TestGatewaysTakeTurns(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, end := context.WithCancel(t.Context())
+		defer end()
+		k := newKubernetes(ctx, oneByOne)
+		gates := fleet(ctx, paced, 3)
+		join(t, gates[0], "another").Leave()
+		done := make([]int, len(gates))
+		var mu sync.Mutex
+		var all sync.WaitGroup
+		defer all.Wait()
+		floods, stop := context.WithCancel(ctx)
+		defer stop()
+		for i, g := range gates {
+			for range 40 {
+				all.Go(func() {
+					tenant{"flood", []*admission.Gate{g}, k, starts, 0}.run(floods, func(time.Duration) {
+						mu.Lock()
+						defer mu.Unlock()
+						done[i]++
+					})
+				})
+			}
+		}
+		<-time.After(known)
+		mu.Lock()
+		clear(done)
+		mu.Unlock()
+		const looks = 20_000
+		most, more := 0, 0
+		for range looks {
+			<-time.After(tick)
+			if n := k.busy(); n > oneByOne {
+				most, more = max(most, n), more+1
+			}
+		}
+		if most > 2 || more > looks*4/10 {
+			t.Errorf("in %d of %d looks several were under way, %d at most", more, looks, most)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if least, most := slices.Min(done), slices.Max(done); least < 20 || most > least+least/4 {
+			t.Errorf("the gateways had %d done", done)
+		}
+	})
+}
+
+// A tenant that another gateway has is one to be fair to.
+func TestATenantOfAnotherGateway(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, end := context.WithCancel(t.Context())
+		defer end()
+		k := newKubernetes(ctx, 3)
+		gates := fleet(ctx, paced, 2)
+		quiet := tenant{"quiet", gates[1:], k, starts, 50 * time.Millisecond}
+		alone := quiet.p99(ctx, time.Minute)
+		defer flood(ctx, gates[:1], k, starts)()
+		<-time.After(known)
+		if beside := quiet.p99(ctx, time.Minute); beside > 2*alone {
+			t.Errorf("p99 is %s beside another gateway's flood and %s alone", beside, alone)
+		}
+	})
+}
+
+// How many places there are one gateway finds out, and all have so many.
+func TestOneFindsOutForAll(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, end := context.WithCancel(t.Context())
+		defer end()
+		k := newKubernetes(ctx, 3)
+		gates := fleet(ctx, paced, 4)
+		join(t, gates[0], "another").Leave()
+		defer flood(ctx, gates, k, starts)()
+		<-time.After(known)
+		const looks = 600
+		differ := 0
+		for range looks {
+			<-time.After(100 * time.Millisecond)
+			all := make([]float64, len(gates))
+			for i, g := range gates {
+				all[i] = places(t, g)
+			}
+			slices.Sort(all)
+			if all[0] != all[len(all)-1] {
+				differ++
+			}
+		}
+		if differ > looks/10 { // while one measures, and until it is told
+			t.Errorf("in %d of %d looks they had not the same", differ, looks)
+		}
+	})
+}
+
+// Whatever a gateway tells, and then does not do, the floods of others go on.
+func TestNoGatewayHoldsTheOthers(t *testing.T) {
+	t.Parallel()
+	everything := contract.Pace{Gateway: "!", Tenant: "flood", Waits: true, Went: 7, Runs: 99, Probes: true, Places: 1}
+	for name, tt := range map[string]struct {
+		rate float64 // at least
+		tell func(context.Context, *admission.Gate)
+	}{
+		"it is gone": {3, func(_ context.Context, g *admission.Gate) { g.Hear(everything) }},
+		"it says the same for ever": {.4, func(ctx context.Context, g *admission.Gate) {
+			for ctx.Err() == nil {
+				g.Hear(everything)
+				<-time.After(200 * time.Millisecond)
+			}
+		}},
+		"it has many names": {3, func(_ context.Context, g *admission.Gate) {
+			for i := range 5000 {
+				told := everything
+				told.Gateway = fmt.Sprint("!", i)
+				g.Hear(told)
+			}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				ctx, end := context.WithCancel(t.Context())
+				defer end()
+				k := newKubernetes(ctx, oneByOne)
+				gates := fleet(ctx, paced, 1)
+				join(t, gates[0], "another").Leave()
+				defer flood(ctx, gates, k, starts)()
+				<-time.After(known)
+				if rate := k.rate(5 * time.Second); rate < 3 {
+					t.Fatalf("%.1f a second before", rate)
+				}
+				var all sync.WaitGroup
+				defer all.Wait()
+				lies, stop := context.WithCancel(ctx)
+				defer stop()
+				all.Go(func() { tt.tell(lies, gates[0]) })
+				<-time.After(3 * time.Second)
+				if rate := k.rate(10 * time.Second); rate < tt.rate {
+					t.Errorf("%.1f a second end", rate)
+				}
+			})
+		})
+	}
+}
