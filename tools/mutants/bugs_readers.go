@@ -118,12 +118,12 @@ var readerBugs = []bug{
 	},
 	{
 		"gateways-do-not-share", "each gateway has as many places for floods as Kubernetes has for all",
-		change("services/gateway/internal/admission/peers.go", "func (g *Gate) shared() bool { return", "func (g *Gate) shared() bool { return false &&"),
+		change("services/gateway/internal/admission/peers.go", "	free := g.pace.places() - p.floods - p.runs()\n", "	free := g.pace.places() - p.floods\n"),
 		[]catch{unit(gateway, "internal/admission", "TestGatewaysTakeTurns")},
 	},
 	{
 		"each-gateway-its-number", "each gateway finds out for itself how many places there are",
-		change("services/gateway/internal/admission/peers.go", "	if g.pace.follows = places > 0; g.pace.follows {", "	if g.pace.follows = places < 0; g.pace.follows {"),
+		change("services/gateway/internal/admission/peers.go", "	if pace.follows = places > 0; pace.follows {", "	if pace.follows = places < 0; pace.follows {"),
 		[]catch{unit(gateway, "internal/admission", "TestOneFindsOutForAll")},
 	},
 	{
@@ -134,6 +134,11 @@ var readerBugs = []bug{
 	{
 		"gone-gateway-believed", "what a gateway told holds the others for ever, though it is gone",
 		change("services/gateway/internal/admission/peers.go", "time.Since(p.at) < believed }", "!p.at.IsZero() }"),
+		[]catch{unit(gateway, "internal/admission", "TestNoGatewayHoldsTheOthers")},
+	},
+	{
+		"others-hold-for-ever", "what other gateways tell can hold a gateway's floods for as long as they like",
+		change("services/gateway/internal/admission/peers.go", "	case time.Since(p.mine) >= kept:\n", "	case time.Since(p.mine) >= 1000*kept:\n"),
 		[]catch{unit(gateway, "internal/admission", "TestNoGatewayHoldsTheOthers")},
 	},
 	{

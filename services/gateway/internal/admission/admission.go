@@ -65,6 +65,10 @@ type tenant struct {
 	kept    bool // for late alone, which a timer ends
 }
 
+// alone reports whether a tenant that floods has one command here, which waits: by that it
+// floods no more.
+func (t *tenant) alone() bool { return t.late.floods() && t.running == 0 && t.queue.Len() == 1 }
+
 // Ticket is one command's place: in the queue at first, on its way later.
 type Ticket struct {
 	gate   *Gate
@@ -200,7 +204,7 @@ func (g *Gate) free(t *tenant) bool {
 		return false
 	case !g.paced:
 		return true
-	case t.late.floods() && g.shared():
+	case t.late.floods():
 		return g.next()
 	case g.running < g.pace.places():
 		return true
@@ -249,15 +253,19 @@ func (g *Gate) turn(t *tenant) {
 
 // admit lets in whose turn it is, as long as there is room: one of each tenant.
 func (g *Gate) admit() {
+	g.follow()
 	g.peers.waits = false
 	for e := g.turns.Front(); e != nil; {
 		t := e.Value.(*tenant)
 		next := t.queue.Front().Value.(*Ticket)
 		overdue := g.pace != nil && g.pace.waits(next.began) >= patience
-		if overdue {
+		if overdue && !t.alone() {
 			t.late.note()
 		}
 		if !g.free(t) && !g.spite(t, next, overdue) {
+			if g.paced && t.late.floods() {
+				g.hold()
+			}
 			e = e.Next()
 			continue
 		}
@@ -366,6 +374,7 @@ func (t *Ticket) leave() {
 	switch {
 	case t.place != nil:
 		g.remove(t)
+		g.admit()
 	case t.inside:
 		t.inside = false
 		g.running--
@@ -390,7 +399,7 @@ func (t *Ticket) GiveUp(why Reason) error {
 	if t.err != nil {
 		return t.err // it was counted
 	}
-	own := !g.below(t.of) || g.paced && 2*t.of.running > g.running
+	own := !g.below(t.of) || g.paced && (t.of.late.floods() || 2*t.of.running > g.running)
 	t.leave()
 	g.counts.refuse(why)
 	if own {

@@ -54,7 +54,7 @@ func (g *Gate) Register(to prometheus.Registerer) {
 	}
 	to.MustRegister(g.counts.refused, g.counts.seconds,
 		gauge("sandbar_gateway_commands_in_flight", "Commands that were sent and not answered yet.", func() float64 { return float64(g.running) }),
-		gauge("sandbar_gateway_commands_places", "Commands that may be under way: COMMANDS_IN_FLIGHT, or fewer by COMMANDS_PACED, at 1 and below a flood's one at a time of all gateways, for that part of the time; 0: any number.", func() float64 {
+		gauge("sandbar_gateway_commands_places", "Commands that may be under way: COMMANDS_IN_FLIGHT, or what COMMANDS_PACED found out, which for floods is of all gateways together, below 1 for that part of the time; 0: any number.", func() float64 {
 			if !g.paced {
 				return float64(g.limits.Total)
 			}

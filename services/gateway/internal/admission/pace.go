@@ -22,7 +22,7 @@ const (
 
 	// least is what the number never falls below: a flood's command, and then for three times
 	// as long none.
-	least = 1. / 4
+	least = 1. / 4 // but no rest is longer than patience
 
 	window  = 500 * time.Millisecond // between two decisions, at least
 	enough  = 8                      // commands in a window, at least
@@ -33,8 +33,8 @@ const (
 	probeLasts = 2 * time.Second
 
 	// slot is for how long a measure is believed while many are under way. It begins
-	// with the wall clock's minute, so that all gateways measure at about the same time:
-	// none takes what another's commands cost for its own.
+	// with the wall clock's minute, so that gateways that do not hear of each other measure
+	// at about the same time: none takes what another's commands cost for its own.
 	slot = time.Minute
 	// step is a slot while a flood is young.
 	step = 10 * time.Second
@@ -48,8 +48,8 @@ func sameSlot(t time.Time, slot time.Duration) bool {
 // pace says how many commands may be under way before Kubernetes gets slower by
 // it: where it works on fewer at once, each takes longer and none comes earlier,
 // another tenant's neither. So the number rises while a verb's commands take about
-// as long as one alone, and falls where they take longer. At 1 floods go one at a time of
-// all gateways together, and below it they rest after each.
+// as long as one alone, and falls where they take longer. For floods it is that of all
+// gateways together, of which one finds it out. Below 1 they rest after each command.
 //
 // What one takes alone is measured once in a slot, where the number matters, by
 // letting all others wait for a moment.
@@ -59,6 +59,7 @@ type pace struct {
 	calm bool    // it was never too many: it may double
 
 	follows bool // another gateway finds the number out
+	hushed  bool // another gateway measures
 
 	probe  bool      // one at a time, to measure
 	tried  time.Time // when the last probe began
@@ -184,7 +185,7 @@ func (p *pace) decide(every time.Duration) {
 		p.probe, p.probed = false, time.Now()
 	case p.follows:
 	case !p.reached && (!fresh || slow < hard || p.peak <= 1): // too few to tell
-	case every > 0 && !fresh && !sameSlot(p.tried, every):
+	case every > 0 && !fresh && !sameSlot(p.tried, every) && !p.hushed:
 		p.probe, p.tried = true, time.Now()
 	case !measured:
 	case slow > hard:
@@ -242,8 +243,8 @@ func (p *pace) measure() {
 	}
 }
 
-// median is the lower of the two in the middle: what another gateway's commands were beside
-// took longer.
+// median is the lower of the two in the middle: where few are measured, some of them are
+// beside another gateway's, and take longer.
 func median[T float64 | time.Duration](of []T) T {
 	slices.Sort(of)
 	return of[(len(of)-1)/2]

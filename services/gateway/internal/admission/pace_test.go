@@ -176,7 +176,11 @@ func fleet(ctx context.Context, l admission.Limits, size int) []*admission.Gate 
 				case <-ctx.Done():
 					return
 				case w := <-words:
-					<-time.After(time.Until(w.at))
+					select {
+					case <-ctx.Done():
+						return
+					case <-time.After(time.Until(w.at)):
+					}
 					for _, g := range gates {
 						g.Hear(w.Pace)
 					}
@@ -211,6 +215,8 @@ func TestFloodWhereKubernetesIsTheLimit(t *testing.T) {
 		"three gateways":                  {paced, 3, 3, starts, 0, true, .9 * 30},
 		"more gateways than it works on":  {paced, 5, 3, starts, 0, true, .9 * 30},
 		"ten":                             {paced, 1, 10, starts, 0, true, .9 * 100},
+		"eight, and two gateways":         {paced, 2, 8, starts, 0, true, .9 * 80},
+		"ten, and three":                  {paced, 3, 10, starts, 0, true, .9 * 100},
 		"more than anybody sends":         {paced, 2, 100, starts, 0, true, .9 * 640},
 		"pauses take longer than starts":  {paced, 1, 5, work{sandbox.Start: 100 * time.Millisecond, sandbox.Pause: 250 * time.Millisecond}, 0, true, .9 * 28.6},
 		"each takes longer by the second": {paced, 1, 1000, starts, .5, true, 7},

@@ -7,16 +7,18 @@ import (
 )
 
 const (
-	// often is how often a gateway tells the others the same again where floods go in
-	// turn, seldom that commands come at all, and each how often at most of whom.
+	// often is how often a gateway tells the others the same again where a flood's command
+	// waits or goes, seldom that commands come at all, and each how often at most of whom.
 	often, seldom, each = 300 * time.Millisecond, 10 * time.Second, time.Second
 	// believed is for how long what a gateway told is: it may have ended without a word.
 	believed = time.Second
-	// waited is for how long nobody goes before the turn is anybody's, and how long one
+	// waited is for how long nothing goes or ends before the turn is anybody's, and one
 	// command, or a measure, keeps the others.
 	waited = probeLasts
+	// kept is for how long what others tell can keep a gateway from letting one go.
+	kept = 2 * waited
 	// maxPeers bounds what is remembered of names that anybody may have made up.
-	maxPeers = 1000
+	maxPeers = 100
 )
 
 // peers are the gateways, this one and those that something was heard of lately. Where
@@ -40,6 +42,7 @@ type peers struct {
 	last  string          // whose went last
 	began time.Time       // when that was
 	moved time.Time       // when one last went or ended
+	mine  time.Time       // when one of this gateway's did
 }
 
 type peer struct {
@@ -66,41 +69,54 @@ func (g *Gate) Hear(told contract.Pace) {
 	}
 	g.peers.hear(told)
 	g.called(told.Tenant)
-	g.follow()
 	g.admit()
 }
 
-// follow takes over how many places there are from the gateway that finds it out.
+// follow takes over how many places there are from the gateway that finds it out. All
+// together may have as many as each of them.
 func (g *Gate) follow() {
-	places := g.peers.places(g.pace.knows())
-	if g.pace.follows = places > 0; g.pace.follows {
-		g.pace.now, g.pace.calm = min(max(least, places), g.pace.most), false
+	p, pace := g.peers, g.pace
+	if pace == nil {
+		return
+	}
+	pace.hushed = p.probe()
+	pace.most = float64(g.limits.Total * (1 + p.flooded()))
+	places := p.places(pace.knows() && (p.waits || p.floods > 0))
+	if pace.follows = places > 0; pace.follows {
+		pace.now, pace.calm = min(max(least, places), pace.most), false
 	}
 }
-
-// shared reports whether the places are those of all gateways together, for floods.
-func (g *Gate) shared() bool { return g.pace.now <= atFirst || g.pace.probe || g.peers.probe() }
 
 // under is how many commands are under way, as far as it is known.
-func (g *Gate) under() int {
-	if g.shared() {
-		return g.running + g.peers.runs()
+func (g *Gate) under() int { return g.running + g.peers.runs() }
+
+// next reports whether a flood's command may go.
+func (g *Gate) next() bool {
+	p := g.peers
+	switch {
+	case g.pace.probe && g.running > 0:
+		return false
+	case time.Since(p.mine) >= kept:
+		return true
 	}
-	return g.running
+	free := g.pace.places() - p.floods - p.runs()
+	return free > 0 && g.rest() <= 0 && p.turn(free, g.pace.probe)
 }
 
-// next reports whether a flood's command may go where they share the places.
-func (g *Gate) next() bool {
-	if g.pace.probe && g.running > 0 {
-		return false
-	}
+// rest is for how long floods rest still.
+func (g *Gate) rest() time.Duration {
 	p := g.peers
-	rest := g.pace.rest(p.moved.Sub(p.began)) - time.Since(p.moved)
-	if rest > 0 {
+	return g.pace.rest(p.moved.Sub(p.began)) - time.Since(p.moved)
+}
+
+// hold notes that a flood's command waits for the others, where it does not wait for this
+// gateway's own.
+func (g *Gate) hold() {
+	p := g.peers
+	p.waits = p.floods < g.pace.places() && (!g.pace.probe || g.running == 0)
+	if rest := g.rest(); p.waits && rest > 0 {
 		p.wakes = reset(p.wakes, rest, g.look)
 	}
-	p.waits = p.floods+p.runs() >= g.pace.places() || rest > 0 || !p.turn(g.pace.probe)
-	return !p.waits
 }
 
 // say tells the others what has changed for them, or the same again.
@@ -110,7 +126,7 @@ func (g *Gate) say(again bool) {
 	}
 	p := g.peers
 	is := contract.Pace{Gateway: p.self, Tenant: g.own.tenant, Went: p.told.Went, Probes: g.paced && g.pace.probe}
-	if g.paced && g.shared() {
+	if g.paced {
 		is.Waits, is.Went, is.Runs = p.waits, p.went, p.floods
 		if g.pace.knows() && (p.waits || p.floods > 0) {
 			is.Places = g.pace.now
@@ -169,12 +185,15 @@ func reset(t *time.Timer, d time.Duration, do func()) *time.Timer {
 func (p *peers) begin() {
 	p.floods++
 	p.went++
+	p.waits = false // who else waits is looked at again
 	p.move(p.self, true)
+	p.mine = p.moved
 }
 
 func (p *peers) end() {
 	p.floods--
 	p.move(p.self, false)
+	p.mine = p.moved
 }
 
 // hear takes what another one told.
@@ -192,11 +211,13 @@ func (p *peers) hear(told contract.Pace) {
 	if told.Probes && !was.Probes {
 		is.probes = is.at
 	}
-	if went := told.Went != was.Went; went || told.Runs != was.Runs {
+	went := told.Went != was.Went
+	if !ok {
+		went = told.Runs > 0 // what ended before it was heard of says nothing
+	}
+	if went || told.Runs != was.Runs {
 		is.moved = is.at
-		if ok { // else nobody knows when
-			p.move(told.Gateway, went)
-		}
+		p.move(told.Gateway, went)
 	}
 	p.heard[told.Gateway] = is
 }
@@ -213,6 +234,16 @@ func (p *peers) runs() (n int) {
 	for _, is := range p.heard {
 		if is.fresh() && time.Since(is.moved) < waited {
 			n += is.Runs
+		}
+	}
+	return n
+}
+
+// flooded is how many others have a flood.
+func (p *peers) flooded() (n int) {
+	for _, is := range p.heard {
+		if is.fresh() && (is.Waits || is.Runs > 0) {
+			n++
 		}
 	}
 	return n
@@ -241,18 +272,22 @@ func (p *peers) places(knows bool) (n float64) {
 }
 
 // turn reports whether it is this gateway's turn, of those that have a flood's command
-// waiting. While some measure it is one of theirs.
-func (p *peers) turn(probes bool) bool {
+// waiting: there is a place for each of them, or it comes next. While some measure it is one
+// of theirs.
+func (p *peers) turn(free int, probes bool) bool {
 	next := p.self
 	for name, is := range p.heard {
 		switch {
 		case is.probing() && !probes:
 			return false
-		case is.fresh() && is.Waits && (is.Probes || !probes) && p.before(name, next):
+		case !is.fresh() || !is.Waits || probes && !is.Probes:
+			continue
+		case p.before(name, next):
 			next = name
 		}
+		free--
 	}
-	return next == p.self || time.Since(p.moved) >= waited
+	return free > 0 || next == p.self || time.Since(p.moved) >= waited
 }
 
 // before reports whether a's turn comes before b's: they go round, from the one that went last.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sandbar-io/sandbar/pkg/contract"
+	"github.com/sandbar-io/sandbar/pkg/sandbox"
 	"github.com/sandbar-io/sandbar/services/gateway/internal/admission"
 )
 
@@ -116,15 +117,39 @@ func TestOneFindsOutForAll(t *testing.T) {
 	})
 }
 
+var everything = contract.Pace{Gateway: "!", Tenant: "flood", Waits: true, Went: 7, Runs: 99, Probes: true, Places: 1}
+
+// lies tells something else every tenth of a second.
+func lies(how func(int, *contract.Pace)) func(context.Context, *admission.Gate) {
+	return func(ctx context.Context, g *admission.Gate) {
+		for i := 0; ctx.Err() == nil; i++ {
+			told := everything
+			how(i, &told)
+			g.Hear(told)
+			<-time.After(100 * time.Millisecond)
+		}
+	}
+}
+
 // Whatever a gateway tells, and then does not do, the floods of others go on.
 func TestNoGatewayHoldsTheOthers(t *testing.T) {
 	t.Parallel()
-	everything := contract.Pace{Gateway: "!", Tenant: "flood", Waits: true, Went: 7, Runs: 99, Probes: true, Places: 1}
 	for name, tt := range map[string]struct {
-		rate float64 // at least
+		rate float64 // at least: one in four seconds
 		tell func(context.Context, *admission.Gate)
 	}{
-		"it is gone": {3, func(_ context.Context, g *admission.Gate) { g.Hear(everything) }},
+		"one of its always goes": {.2, lies(func(i int, p *contract.Pace) { p.Runs += i % 2 })},
+		"one ends and ends":      {.2, lies(func(i int, p *contract.Pace) { p.Probes, p.Waits, p.Runs, p.Places = false, false, i%2, .25 })},
+		"it goes and another waits": {.2, lies(func(i int, p *contract.Pace) {
+			p.Probes, p.Runs = false, 0
+			if p.Waits = i%2 == 0; p.Waits {
+				p.Gateway += "!"
+			} else {
+				p.Went += uint64(i)
+			}
+		})},
+		"it always measures": {.2, lies(func(i int, p *contract.Pace) { p.Gateway = fmt.Sprint("!", i/10) })},
+		"it is gone":         {3, func(_ context.Context, g *admission.Gate) { g.Hear(everything) }},
 		"it says the same for ever": {.4, func(ctx context.Context, g *admission.Gate) {
 			for ctx.Err() == nil {
 				g.Hear(everything)
@@ -154,14 +179,80 @@ func TestNoGatewayHoldsTheOthers(t *testing.T) {
 				}
 				var all sync.WaitGroup
 				defer all.Wait()
-				lies, stop := context.WithCancel(ctx)
+				lying, stop := context.WithCancel(ctx)
 				defer stop()
-				all.Go(func() { tt.tell(lies, gates[0]) })
+				all.Go(func() { tt.tell(lying, gates[0]) })
 				<-time.After(3 * time.Second)
-				if rate := k.rate(10 * time.Second); rate < tt.rate {
+				if rate := k.rate(20 * time.Second); rate < tt.rate {
 					t.Errorf("%.1f a second end", rate)
 				}
 			})
 		})
 	}
+}
+
+// A command that does not end keeps its own gateway's and the others' for a while only.
+func TestOneThatHangsHoldsNobody(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, end := context.WithCancel(t.Context())
+		defer end()
+		k := newKubernetes(ctx, oneByOne)
+		gates := fleet(ctx, paced, 2)
+		join(t, gates[0], "another").Leave()
+		defer flood(ctx, gates, k, starts)()
+		<-time.After(known)
+		hangs := join(t, gates[0], "flood")
+		defer hangs.Leave()
+		<-hangs.Ready()
+		<-time.After(3 * time.Second)
+		if rate := k.rate(5 * time.Second); rate < 3 {
+			t.Errorf("%.1f a second end", rate)
+		}
+	})
+}
+
+// Who waits for other gateways' commands is told that it floods.
+func TestAFloodIsToldThatItIsOne(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, end := context.WithCancel(t.Context())
+		defer end()
+		k := newKubernetes(ctx, oneByOne)
+		gates := fleet(ctx, paced, 1)
+		join(t, gates[0], "another").Leave()
+		stop := flood(ctx, gates, k, starts)
+		<-time.After(known)
+		stop()
+		gates[0].Hear(everything)
+		late := join(t, gates[0], "flood")
+		if in(late) {
+			t.Fatal("it goes")
+		}
+		if err := late.GiveUp(admission.ReasonLate); sandbox.CodeOf(err) != sandbox.CodeRateLimited {
+			t.Errorf("it is told %v", err)
+		}
+	})
+}
+
+// Who flooded and sends one at a time is nobody who floods, though another still does.
+func TestAFloodEndsBesideAnothers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, end := context.WithCancel(t.Context())
+		defer end()
+		k := newKubernetes(ctx, 1000)
+		k.beside = .5
+		gates := fleet(ctx, paced, 2)
+		calm := tenant{"bursts", gates, k, starts, 50 * time.Millisecond}
+		alone := calm.p99(ctx, time.Minute)
+		defer flood(ctx, gates, k, starts)()
+		once, cancel := context.WithTimeout(ctx, known)
+		defer cancel()
+		together(once, gates[0], k, "bursts")
+		calm.p99(ctx, 20*time.Second)
+		if beside := calm.p99(ctx, time.Minute); beside > 2*alone {
+			t.Errorf("p99 is %s beside a flood, after its own, and %s alone", beside, alone)
+		}
+	})
 }

@@ -21,6 +21,7 @@ type peers struct {
 // meet makes a gate one of those on the bus, by a name of its own.
 func meet(nc *nats.Conn, name string, gate *admission.Gate, log *zap.Logger) (*peers, error) {
 	p := &peers{next: make(chan contract.Pace, 1), done: make(chan struct{})}
+	gate.Among(name, p.tell)
 	var err error
 	p.sub, err = nc.Subscribe(contract.PaceSubject, func(m *nats.Msg) {
 		told, err := contract.DecodePace(m.Data)
@@ -33,7 +34,6 @@ func meet(nc *nats.Conn, name string, gate *admission.Gate, log *zap.Logger) (*p
 	if err != nil {
 		return nil, fmt.Errorf("listen for other gateways: %w", err)
 	}
-	gate.Among(name, p.tell)
 	go p.publish(nc, log)
 	return p, nil
 }

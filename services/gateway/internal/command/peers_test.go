@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/sandbar-io/sandbar/pkg/contract"
+	"github.com/sandbar-io/sandbar/pkg/natsx"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
 	"github.com/sandbar-io/sandbar/services/gateway/internal/admission"
 	"github.com/sandbar-io/sandbar/services/gateway/internal/command"
@@ -20,18 +21,26 @@ func TestGatewaysHearOfEachOther(t *testing.T) {
 	srv := startServer(t)
 	startProvisioner(t, srv.ClientURL(), func(_ int, d delivery) *contract.Reply { return refuse(d.command, sandbox.CodeInvalid) })
 	const most = 64
-	one := func() (*command.Sender, prometheus.Gatherer) {
+	one := func() (*command.Sender, prometheus.Gatherer, *natsx.Conn) {
 		gate, metrics := admission.New(admission.Limits{Total: most, Waiting: 99, Paced: true}), prometheus.NewRegistry()
 		gate.Register(metrics)
-		s, err := command.New(connect(t, srv.ClientURL()), newMemory(), newSealer(t), always, gate, zap.NewNop(), fast)
+		conn := connect(t, srv.ClientURL())
+		s, err := command.New(conn, newMemory(), newSealer(t), always, gate, zap.NewNop(), fast)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(s.Close)
-		return s, metrics
+		return s, metrics, conn
 	}
-	sends, _ := one()
-	hears, metrics := one()
+	sends, _, _ := one()
+	hears, metrics, conn := one()
+	flush := func(nc *nats.Conn) {
+		t.Helper()
+		if err := nc.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	flush(conn.Conn) // it listens
 	bus, err := nats.Connect(srv.ClientURL())
 	if err != nil {
 		t.Fatal(err)
@@ -44,9 +53,8 @@ func TestGatewaysHearOfEachOther(t *testing.T) {
 	if err := bus.Publish(contract.PaceSubject, []byte(`{"gateway":"a.b","tenant":"third"}`)); err != nil {
 		t.Fatal(err)
 	}
-	if err := bus.Flush(); err != nil {
-		t.Fatal(err)
-	}
+	flush(bus)
+	flush(conn.Conn)
 	_, _ = hears.Do(t.Context(), start("s"), command.Origin{})
 	if n := places(t, metrics); n != most {
 		t.Errorf("%v go of the only tenant", n)
