@@ -209,3 +209,40 @@ func TestConnectionsAreUsedAgain(t *testing.T) {
 		t.Errorf("%d connections for 20 requests", len(peers))
 	}
 }
+
+// Many at once have a connection each, and so many again have the same ones: who is under
+// load has no time to make new ones.
+func TestConnectionsOfManyAreUsedAgain(t *testing.T) {
+	t.Parallel()
+	const many = 200
+	var mu sync.Mutex
+	peers := map[string]bool{}
+	var here sync.WaitGroup // all of them, before one is answered
+	w := newWorld(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		peers[r.RemoteAddr] = true
+		mu.Unlock()
+		here.Done()
+		here.Wait()
+	}), nil)
+	for range 2 {
+		here.Add(many)
+		var all sync.WaitGroup
+		for range many {
+			r := w.request("GET", agentURL("/"), nil)
+			all.Go(func() {
+				res, err := w.client.Do(r)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				_, _ = io.Copy(io.Discard, res.Body)
+				_ = res.Body.Close()
+			})
+		}
+		all.Wait()
+	}
+	if len(peers) > many+many/4 { // an answer may be there before its connection is free
+		t.Errorf("%d connections for %d requests at a time", len(peers), many)
+	}
+}

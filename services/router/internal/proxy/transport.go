@@ -16,9 +16,10 @@ const (
 	// continueTimeout is how long a sandbox has to accept or refuse a body that
 	// the client only announced.
 	continueTimeout = time.Second
-	// idlePerSandbox is above the requests that one sandbox's clients make at
-	// the same time.
-	idlePerSandbox = 32
+	// idlePerSandbox is above the requests that one sandbox's clients make at the same
+	// time. What is above it costs a new connection for each request, which is how a
+	// moment of many becomes one that does not end.
+	idlePerSandbox = 1000
 	// maxHeader bounds what an untrusted sandbox can make the router hold.
 	maxHeader = 256 << 10
 )
