@@ -32,7 +32,7 @@ func TestAFollowerLooksWhenNATSIsBack(t *testing.T) {
 			if err := c.JS.DeleteStream(t.Context(), contract.ViewStream); err != nil {
 				t.Fatal(err)
 			}
-			if err := c.EnsureViews(t.Context()); err != nil {
+			if err := natstest.Again(t.Context(), c.EnsureViews); err != nil {
 				t.Fatal(err)
 			}
 			if err := c.ForceReconnect(); err != nil {

@@ -1,6 +1,7 @@
 package natsx_test
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"testing"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/sandbar-io/sandbar/pkg/contract"
 	"github.com/sandbar-io/sandbar/pkg/natsx"
+	"github.com/sandbar-io/sandbar/pkg/natsx/natstest"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
 )
 
@@ -152,11 +154,12 @@ func TestSequencesRiseOverAWipe(t *testing.T) {
 	c := connect(t, s.ClientURL())
 	last := map[string]uint64{}
 	began := uint64(time.Now().Add(-time.Minute).UnixMicro())
+	ensure := func(ctx context.Context) error {
+		_, err := c.EnsureCommands(ctx)
+		return errors.Join(err, c.EnsureViews(ctx))
+	}
 	for range 3 {
-		if _, err := c.EnsureCommands(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if err := c.EnsureViews(t.Context()); err != nil {
+		if err := natstest.Again(t.Context(), ensure); err != nil {
 			t.Fatal(err)
 		}
 		for name, subject := range map[string]string{

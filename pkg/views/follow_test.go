@@ -15,6 +15,7 @@ import (
 
 	"github.com/sandbar-io/sandbar/pkg/contract"
 	"github.com/sandbar-io/sandbar/pkg/faultproxy"
+	"github.com/sandbar-io/sandbar/pkg/natsx/natstest"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
 	"github.com/sandbar-io/sandbar/pkg/views"
 )
@@ -265,7 +266,7 @@ func TestFollowerWithoutBucket(t *testing.T) {
 	if f.Memory().Session(tenant, "s") == nil || !f.Status().Ready {
 		t.Error("memory forgot")
 	}
-	if err := b.conn.EnsureViews(t.Context()); err != nil {
+	if err := natstest.Again(t.Context(), b.conn.EnsureViews); err != nil {
 		t.Fatal(err)
 	}
 	b.beat(true) // complete, and there is nothing

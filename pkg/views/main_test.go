@@ -110,7 +110,7 @@ func (b *bus) remake() {
 	if err := b.conn.JS.DeleteStream(b.t.Context(), contract.ViewStream); err != nil {
 		b.t.Fatal(err)
 	}
-	if err := b.conn.EnsureViews(b.t.Context()); err != nil {
+	if err := natstest.Again(b.t.Context(), b.conn.EnsureViews); err != nil {
 		b.t.Fatal(err)
 	}
 }

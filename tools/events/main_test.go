@@ -44,20 +44,15 @@ func operator(t *testing.T, url string) jetstream.JetStream {
 	return js
 }
 
-// makeStream tries again for a while: a server that has just deleted the stream may
-// still write the state of a consumer where the new one is to be.
+// makeStream makes the stream of events, which may have been deleted a moment ago.
 func makeStream(t *testing.T, js jetstream.JetStream) {
 	t.Helper()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(10 * time.Second); ; <-tick.C {
-		_, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "SANDBOX_EVENTS", Subjects: []string{"sandbar.event.v1.>"}})
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatal(err)
-		}
+	err := natstest.Again(t.Context(), func(ctx context.Context) error {
+		_, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: "SANDBOX_EVENTS", Subjects: []string{"sandbar.event.v1.>"}})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -50,7 +50,11 @@ func TestTailOverAStreamMadeAnew(t *testing.T) {
 	go func() { defer close(ended); tl.run(ctx) }()
 	var want []string
 	for life := range 2 {
-		if _, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: "S", Subjects: []string{"a.>", "b.>"}}); err != nil {
+		err := natstest.Again(ctx, func(ctx context.Context) error {
+			_, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: "S", Subjects: []string{"a.>", "b.>"}})
+			return err
+		})
+		if err != nil {
 			t.Fatal(err)
 		}
 		for i := range 120 { // more than one batch
@@ -62,7 +66,7 @@ func TestTailOverAStreamMadeAnew(t *testing.T) {
 				}
 			}
 		}
-		err := client.Poll(ctx, 10*time.Millisecond, 20*time.Second, func(context.Context) (string, bool) {
+		err = client.Poll(ctx, 10*time.Millisecond, 20*time.Second, func(context.Context) (string, bool) {
 			mu.Lock()
 			defer mu.Unlock()
 			return fmt.Sprintf("%d messages, want %d", len(got), len(want)), len(got) >= len(want)

@@ -2,6 +2,7 @@
 package natstest
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -96,6 +97,18 @@ func (s *Server) Back(older string) {
 	s.Stop()
 	s.opts.StoreDir = older
 	s.Start()
+}
+
+// Again makes a stream that was deleted a moment ago: NATS may still write what it has
+// deleted, and then does not make a new one in the same place.
+func Again(ctx context.Context, make func(context.Context) error) error {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(startLimit); ; <-tick.C {
+		if err := make(ctx); err == nil || ctx.Err() != nil || time.Now().After(deadline) {
+			return err
+		}
+	}
 }
 
 // Three are servers that replicate what they are asked to, and the URL of all.

@@ -92,7 +92,7 @@ func (w *world) wipe(ctx context.Context) error {
 	if err := w.conn.JS.DeleteStream(ctx, contract.ViewStream); err != nil {
 		return err
 	}
-	return w.conn.EnsureViews(ctx)
+	return natstest.Again(ctx, w.conn.EnsureViews)
 }
 
 func (w *world) created(ctx context.Context) (time.Time, error) {

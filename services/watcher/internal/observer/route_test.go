@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/sandbar-io/sandbar/pkg/contract"
+	"github.com/sandbar-io/sandbar/pkg/natsx/natstest"
 	"github.com/sandbar-io/sandbar/pkg/sandbox"
 	"github.com/sandbar-io/sandbar/services/watcher/internal/observer"
 	"github.com/sandbar-io/sandbar/services/watcher/internal/reach"
@@ -40,7 +41,7 @@ func (b *bench) empty() {
 	if err := b.conn.JS.DeleteStream(b.t.Context(), contract.ViewStream); err != nil {
 		b.t.Fatal(err)
 	}
-	if err := b.conn.EnsureViews(b.t.Context()); err != nil {
+	if err := natstest.Again(b.t.Context(), b.conn.EnsureViews); err != nil {
 		b.t.Fatal(err)
 	}
 }
