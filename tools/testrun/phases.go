@@ -17,6 +17,9 @@ const (
 	robustnessInstance = "4"
 )
 
+// robustnessGrace is for the last fault to be healed, and the processes to be ended.
+const robustnessGrace = 90 * time.Second
+
 // robustnessLimit is what SANDBAR_DURATION asks for, and twelve minutes: to build
 // and start, to heal the last fault, to wait until what was stopped is forgotten.
 func robustnessLimit(duration string) time.Duration {
@@ -115,7 +118,7 @@ func phases() []phase.Phase {
 			Tests: []phase.Tests{
 				{
 					Module: "tools", Packages: []string{"./robustness/..."}, Tags: "robustness", Flags: []string{"-count=1"},
-					Timeout: robustnessLimit(os.Getenv("SANDBAR_DURATION")),
+					Timeout: robustnessLimit(os.Getenv("SANDBAR_DURATION")), Grace: robustnessGrace,
 				},
 			},
 		},

@@ -1,6 +1,7 @@
 package phase
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,6 +47,7 @@ func (r *Runner) tests(ctx context.Context, t Tests, env []string) error {
 	events := make(chan string)
 	out, problems := &lines{take: func(s string) { events <- s }}, &lines{take: func(s string) { events <- s }}
 	cmd := process(ctx, filepath.Join(r.Root, t.Module), slices.Concat(os.Environ(), env, t.Env), args, out, problems)
+	cmd.WaitDelay = cmp.Or(t.Grace, grace)
 	cmd.Cancel = func() error {
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			return signalGroup(cmd, syscall.SIGQUIT) // test binaries tell where they hang

@@ -50,6 +50,7 @@ type Tests struct {
 	Flags   []string // before the packages
 	Env     []string
 	Timeout time.Duration // of the whole; each package has it too
+	Grace   time.Duration // between a request to stop and the kill, default 15 s
 }
 
 // readEnvFile reads KEY=value lines. A value may stand in quotes.

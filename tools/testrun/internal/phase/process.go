@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// grace is what a process gets between the request to stop and the kill. A
-// test that runs real processes needs it to take them down.
+// grace is what a process gets between the request to stop and the kill, if nothing
+// else is said. A test that runs real processes needs it to take them down.
 const grace = 15 * time.Second
 
 // process makes a command in a process group of its own: a Ctrl-C at the

@@ -133,6 +133,28 @@ func TestFilterIsPassedOnAndMayMatchNothing(t *testing.T) {
 	}
 }
 
+// Who does not stop is killed when his time is over.
+func TestGrace(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, `
+trap '' INT
+echo '{"Action":"start","Package":"m"}'
+echo '{"Action":"run","Package":"m","Test":"T"}'
+echo here
+while :; do sleep 0.01; done
+`)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var told time.Time
+	r.Progress = &onText{recorder: r.recorder, do: func() { told = time.Now(); cancel() }}
+	tests := oneTest()
+	tests[0].Grace = 100 * time.Millisecond
+	r.Run(ctx, []phase.Phase{{Name: "p", Tests: tests}})
+	if took := time.Since(told); told.IsZero() || took < tests[0].Grace || took > 10*time.Second {
+		t.Errorf("it was killed after %s", took)
+	}
+}
+
 // TestInterrupt: the test gets a signal, the teardown runs, the next phase does not.
 func TestInterrupt(t *testing.T) {
 	t.Parallel()
