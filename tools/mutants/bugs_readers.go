@@ -127,6 +127,11 @@ var readerBugs = []bug{
 		[]catch{unit(gateway, "internal/admission", "TestOneFindsOutForAll")},
 	},
 	{
+		"first-does-not-go-on", "the gateway that finds out how many places there are follows another as soon as its command ends",
+		change("services/gateway/internal/admission/peers.go", "p.places(pace.knows() && p.told.Places > 0)", "p.places(pace.knows() && (p.waits || p.floods > 0))"),
+		[]catch{unit(gateway, "internal/admission", "TestTheFirstGoesOn")},
+	},
+	{
 		"others-tenants-unheard", "a flood goes on as if alone though another gateway has another tenant",
 		change("services/gateway/internal/admission/peers.go", "	g.called(told.Tenant)\n", ""),
 		[]catch{unit(gateway, "internal/admission", "TestATenantOfAnotherGateway")},

@@ -399,7 +399,7 @@ func (t *Ticket) GiveUp(why Reason) error {
 	if t.err != nil {
 		return t.err // it was counted
 	}
-	own := !g.below(t.of) || g.paced && (t.of.late.floods() || 2*t.of.running > g.running)
+	own := !g.below(t.of) || g.paced && (t.of.late.floods() && !t.of.alone() && !g.taken() || 2*t.of.running > g.running)
 	t.leave()
 	g.counts.refuse(why)
 	if own {

@@ -7,7 +7,8 @@ const (
 	patience = 500 * time.Millisecond
 	// burst is for how long a tenant's commands go after that, though the pace says no.
 	burst = 10 * time.Second
-	// calm ends a burst, or a flood: no command waited for longer than patience.
+	// calm ends a burst, or a flood: no command waited for longer than patience, or only
+	// one that was the only one of a flood.
 	calm = 10 * time.Second
 
 	// few wait for the pace for no longer than held, whatever came before: a flood is many,

@@ -91,6 +91,12 @@ func (k *kubernetes) slower(times float64) {
 	k.slow = times
 }
 
+func (k *kubernetes) wider(atOnce float64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.atOnce = atOnce
+}
+
 // rate is how many commands it ends in a second, over so long.
 func (k *kubernetes) rate(over time.Duration) float64 {
 	count := func() float64 {

@@ -72,8 +72,9 @@ func (g *Gate) Hear(told contract.Pace) {
 	g.admit()
 }
 
-// follow takes over how many places there are from the gateway that finds it out. All
-// together may have as many as each of them.
+// follow takes over how many places there are from the gateway that finds it out, which
+// this one is for as long as the others were told so. All together may have as many as each
+// of them.
 func (g *Gate) follow() {
 	p, pace := g.peers, g.pace
 	if pace == nil {
@@ -81,7 +82,7 @@ func (g *Gate) follow() {
 	}
 	pace.hushed = p.probe()
 	pace.most = float64(g.limits.Total * (1 + p.flooded()))
-	places := p.places(pace.knows() && (p.waits || p.floods > 0))
+	places := p.places(pace.knows() && p.told.Places > 0)
 	if pace.follows = places > 0; pace.follows {
 		pace.now, pace.calm = min(max(least, places), pace.most), false
 	}
@@ -113,7 +114,7 @@ func (g *Gate) rest() time.Duration {
 // gateway's own.
 func (g *Gate) hold() {
 	p := g.peers
-	p.waits = p.floods < g.pace.places() && (!g.pace.probe || g.running == 0)
+	p.waits = !g.taken() && p.floods < g.pace.places() && (!g.pace.probe || g.running == 0)
 	if rest := g.rest(); p.waits && rest > 0 {
 		p.wakes = reset(p.wakes, rest, g.look)
 	}
@@ -128,7 +129,7 @@ func (g *Gate) say(again bool) {
 	is := contract.Pace{Gateway: p.self, Tenant: g.own.tenant, Went: p.told.Went, Probes: g.paced && g.pace.probe}
 	if g.paced {
 		is.Waits, is.Went, is.Runs = p.waits, p.went, p.floods
-		if g.pace.knows() && (p.waits || p.floods > 0) {
+		if g.pace.knows() && (p.waits || p.floods > 0 || g.pace.probe) {
 			is.Places = g.pace.now
 		}
 	}

@@ -12,6 +12,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"github.com/sandbar-io/sandbar/services/router/internal/proxy"
 )
 
 // Each event is asked for only after the one before arrived, so none can have
@@ -217,16 +220,26 @@ func TestConnectionsOfManyAreUsedAgain(t *testing.T) {
 	const many = 200
 	var mu sync.Mutex
 	peers := map[string]bool{}
-	var here sync.WaitGroup // all of them, before one is answered
+	here := 0
+	full := make(chan struct{}) // all of them are here: before that none is answered
 	w := newWorld(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		mu.Lock()
 		peers[r.RemoteAddr] = true
+		wait := full
+		if here++; here == many {
+			close(full)
+		}
 		mu.Unlock()
-		here.Done()
-		here.Wait()
-	}), nil)
+		select {
+		case <-wait:
+		case <-time.After(20 * time.Second):
+			t.Error("not all came")
+		}
+	}), func(c *proxy.Config) { c.UpstreamIdle = time.Minute })
 	for range 2 {
-		here.Add(many)
+		mu.Lock()
+		here, full = 0, make(chan struct{})
+		mu.Unlock()
 		var all sync.WaitGroup
 		for range many {
 			r := w.request("GET", agentURL("/"), nil)

@@ -19,7 +19,9 @@ const (
 	// idlePerSandbox is above the requests that one sandbox's clients make at the same
 	// time. What is above it costs a new connection for each request, which is how a
 	// moment of many becomes one that does not end.
-	idlePerSandbox = 1000
+	idlePerSandbox = 500
+	// maxIdle bounds those of all sandboxes: some 20 KiB each.
+	maxIdle = 20 * idlePerSandbox
 	// maxHeader bounds what an untrusted sandbox can make the router hold.
 	maxHeader = 256 << 10
 )
@@ -34,6 +36,7 @@ func newTransport(idle time.Duration, dial func(context.Context, string, string)
 		Proxy:                  nil, // never by an environment's proxy
 		DialContext:            dial,
 		DisableCompression:     true, // bodies pass as they are
+		MaxIdleConns:           maxIdle,
 		MaxIdleConnsPerHost:    idlePerSandbox,
 		IdleConnTimeout:        idle,
 		ExpectContinueTimeout:  continueTimeout,
