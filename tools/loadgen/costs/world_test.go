@@ -102,6 +102,11 @@ func (w *world) heard(m *nats.Msg) {
 	switch {
 	case subject == "$KV."+contract.ViewBucket+"."+contract.HeartbeatKey:
 		return
+	case subject == contract.PaceSubject:
+		p, err := contract.DecodePace(m.Data)
+		if err == nil && !p.Waits && !p.Probes && p.Runs == 0 { // that commands come, every ten seconds
+			return
+		}
 	case strings.HasPrefix(subject, "$KV."+contract.ViewBucket):
 		kind = viewWrites
 	case strings.HasPrefix(subject, "$KV."+contract.ActivityBucket):
