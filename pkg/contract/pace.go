@@ -30,8 +30,9 @@ func EncodePace(p Pace) ([]byte, error) {
 }
 
 const (
-	maxPace     = 1 << 10 // bytes; one has some 150
-	maxCommands = 10_000  // under way at one gateway, the most that it can be told to allow
+	maxPace = 1 << 10 // bytes; one has some 150
+	// MaxCommands is how many a gateway may be told to hold: each may have a body of 512 KiB.
+	MaxCommands = 10_000
 )
 
 // DecodePace reads one.
@@ -43,7 +44,7 @@ func DecodePace(body []byte) (Pace, error) {
 	if err := json.Unmarshal(body, &p); err != nil {
 		return Pace{}, fmt.Errorf("decode pace: %w", err)
 	}
-	if !validToken(p.Gateway) || !sandbox.ValidTenant(p.Tenant) || p.Runs < 0 || p.Runs > maxCommands || p.Places < 0 {
+	if !validToken(p.Gateway) || !sandbox.ValidTenant(p.Tenant) || p.Runs < 0 || p.Runs > MaxCommands || p.Places < 0 {
 		return Pace{}, fmt.Errorf("the pace of gateway %.64q, tenant %.64q, %d under way of %v, is none", p.Gateway, p.Tenant, p.Runs, p.Places)
 	}
 	return p, nil

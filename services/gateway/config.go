@@ -51,10 +51,6 @@ type Config struct {
 	RegistryAuthFiles []string `env:"REGISTRY_AUTH_FILES"`
 }
 
-// maxCommands bounds what a gateway may be told to hold: each may have a body of
-// 512 KiB.
-const maxCommands = 10_000
-
 // Validate lists all that is wrong, by name. It never cites a secret.
 func (c Config) Validate() error {
 	errs := []error{c.NATS.Validate(), c.TLS.Validate()}
@@ -91,8 +87,8 @@ func (c Config) Validate() error {
 	for name, n := range map[string]int{
 		"COMMANDS_PER_TENANT": c.PerTenant, "COMMANDS_IN_FLIGHT": c.InFlight, "COMMANDS_WAITING": c.Waiting,
 	} {
-		if n < 0 || n > maxCommands {
-			wrong("%s is %d, must be 0 to %d", name, n, maxCommands)
+		if n < 0 || n > contract.MaxCommands {
+			wrong("%s is %d, must be 0 to %d", name, n, contract.MaxCommands)
 		}
 	}
 	if !keys.ValidResumeActive(c.ResumeActive) {

@@ -19,15 +19,22 @@ const (
 	oneByOne = 1                // Kubernetes works on one command at a time
 )
 
+// inFleet has a test in synthetic time, where Kubernetes works on so many commands at once and
+// so many gateways hear of each other.
+func inFleet(t *testing.T, atOnce float64, size int, test func(*testing.T, context.Context, *kubernetes, []*admission.Gate)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, end := context.WithCancel(t.Context())
+		defer end()
+		test(t, ctx, newKubernetes(ctx, atOnce), fleet(ctx, paced, size))
+	})
+}
+
 // Where Kubernetes works on one command at a time, one of the floods of all gateways goes,
 // each gateway's in its turn, and now and then a second one to see whether there is room.
 func TestGatewaysTakeTurns(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		ctx, end := context.WithCancel(t.Context())
-		defer end()
-		k := newKubernetes(ctx, oneByOne)
-		gates := fleet(ctx, paced, 3)
+	inFleet(t, oneByOne, 3, func(t *testing.T, ctx context.Context, k *kubernetes, gates []*admission.Gate) {
 		join(t, gates[0], "another").Leave()
 		done := make([]int, len(gates))
 		var mu sync.Mutex
@@ -72,11 +79,7 @@ func TestGatewaysTakeTurns(t *testing.T) {
 // A tenant that another gateway has is one to be fair to.
 func TestATenantOfAnotherGateway(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		ctx, end := context.WithCancel(t.Context())
-		defer end()
-		k := newKubernetes(ctx, 3)
-		gates := fleet(ctx, paced, 2)
+	inFleet(t, 3, 2, func(t *testing.T, ctx context.Context, k *kubernetes, gates []*admission.Gate) {
 		quiet := tenant{"quiet", gates[1:], k, starts, 50 * time.Millisecond}
 		alone := quiet.p99(ctx, time.Minute)
 		defer flood(ctx, gates[:1], k, starts)()
@@ -90,11 +93,7 @@ func TestATenantOfAnotherGateway(t *testing.T) {
 // How many places there are one gateway finds out, and all have so many.
 func TestOneFindsOutForAll(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		ctx, end := context.WithCancel(t.Context())
-		defer end()
-		k := newKubernetes(ctx, 3)
-		gates := fleet(ctx, paced, 4)
+	inFleet(t, 3, 4, func(t *testing.T, ctx context.Context, k *kubernetes, gates []*admission.Gate) {
 		join(t, gates[0], "another").Leave()
 		defer flood(ctx, gates, k, starts)()
 		<-time.After(known)
@@ -166,11 +165,7 @@ func TestNoGatewayHoldsTheOthers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				ctx, end := context.WithCancel(t.Context())
-				defer end()
-				k := newKubernetes(ctx, oneByOne)
-				gates := fleet(ctx, paced, 1)
+			inFleet(t, oneByOne, 1, func(t *testing.T, ctx context.Context, k *kubernetes, gates []*admission.Gate) {
 				join(t, gates[0], "another").Leave()
 				defer flood(ctx, gates, k, starts)()
 				<-time.After(known)
@@ -194,11 +189,7 @@ func TestNoGatewayHoldsTheOthers(t *testing.T) {
 // A command that does not end keeps its own gateway's and the others' for a while only.
 func TestOneThatHangsHoldsNobody(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		ctx, end := context.WithCancel(t.Context())
-		defer end()
-		k := newKubernetes(ctx, oneByOne)
-		gates := fleet(ctx, paced, 2)
+	inFleet(t, oneByOne, 2, func(t *testing.T, ctx context.Context, k *kubernetes, gates []*admission.Gate) {
 		join(t, gates[0], "another").Leave()
 		defer flood(ctx, gates, k, starts)()
 		<-time.After(known)
@@ -216,11 +207,7 @@ func TestOneThatHangsHoldsNobody(t *testing.T) {
 // is there, and the others have measured something once.
 func TestTheFirstGoesOn(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		ctx, end := context.WithCancel(t.Context())
-		defer end()
-		k := newKubernetes(ctx, oneByOne)
-		gates := fleet(ctx, paced, 2)
+	inFleet(t, oneByOne, 2, func(t *testing.T, ctx context.Context, k *kubernetes, gates []*admission.Gate) {
 		for _, g := range gates {
 			alone := tenant{"another", []*admission.Gate{g}, k, starts, 50 * time.Millisecond}
 			alone.p99(ctx, 20*time.Second)
@@ -238,11 +225,7 @@ func TestTheFirstGoesOn(t *testing.T) {
 // Who waits for other gateways' commands is told that it floods.
 func TestAFloodIsToldThatItIsOne(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		ctx, end := context.WithCancel(t.Context())
-		defer end()
-		k := newKubernetes(ctx, oneByOne)
-		gates := fleet(ctx, paced, 1)
+	inFleet(t, oneByOne, 1, func(t *testing.T, ctx context.Context, k *kubernetes, gates []*admission.Gate) {
 		join(t, gates[0], "another").Leave()
 		stop := flood(ctx, gates, k, starts)
 		<-time.After(known)
@@ -262,12 +245,8 @@ func TestAFloodIsToldThatItIsOne(t *testing.T) {
 // Who flooded and sends one at a time is nobody who floods, though another still does.
 func TestAFloodEndsBesideAnothers(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		ctx, end := context.WithCancel(t.Context())
-		defer end()
-		k := newKubernetes(ctx, 1000)
+	inFleet(t, 1000, 2, func(t *testing.T, ctx context.Context, k *kubernetes, gates []*admission.Gate) {
 		k.beside = .5
-		gates := fleet(ctx, paced, 2)
 		calm := tenant{"bursts", gates, k, starts, 50 * time.Millisecond}
 		alone := calm.p99(ctx, time.Minute)
 		defer flood(ctx, gates, k, starts)()

@@ -74,9 +74,9 @@ type Sender struct {
 	silent  silence
 }
 
-// New returns a sender that listens for replies, and for other gateways'. present says whether there is
-// a provisioner; nothing is sent while there is none. gate says which command
-// goes next.
+// New returns a sender that listens for replies, and makes gate one of the gateways' on the
+// bus. present says whether there is a provisioner; nothing is sent while there is none. gate
+// says which command goes next.
 func New(conn *natsx.Conn, v Views, sealer *contract.Sealer, present func() bool, gate *admission.Gate, log *zap.Logger, t Timing) (*Sender, error) {
 	in, err := listen(conn.Conn, log)
 	if err != nil {
